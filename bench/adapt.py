@@ -20,9 +20,9 @@ from bench.trainer import arguments_of, cpu_seconds
 from graftwerk.finetune.base_model import open_base
 from graftwerk.finetune.linear import fit_linear
 from graftwerk.finetune.methods import make_linear
-from graftwerk.finetune.networks import load_network
 from graftwerk.finetune.problem import Problem, Source, open_problem
 from graftwerk.finetune.scoring import ignore
+from graftwerk.finetune.tune import load_network
 from graftwerk.models.trainable import Trainable
 from graftwerk.tour.text import topic_table
 from graftwerk.types import Silent

@@ -23,11 +23,10 @@ from bench.adapt import tables
 from bench.trainer import arguments_of, cpu_seconds
 from graftwerk.adapters.linear_head import LinearHead
 from graftwerk.finetune.base_model import open_base
-from graftwerk.finetune.networks import load_network
 from graftwerk.finetune.problem import Problem, Source, open_problem
 from graftwerk.finetune.run import plan_of, starting_head
 from graftwerk.finetune.scoring import Settings
-from graftwerk.finetune.tune import Tuning
+from graftwerk.finetune.tune import Tuning, load_network
 from graftwerk.settings import settings
 from graftwerk.training.loop import train
 from graftwerk.training.session import Precision, Session

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.photos import read
-from graftwerk.blocks.person import JOINTS
+from graftwerk.blocks.geometry import JOINTS
 from graftwerk.conditions.blazepose import FROM_BLAZE, VISIBLE, load_blazepose
 from graftwerk.conditions.estimators import openpose
 from graftwerk.models.fetching import fetched_folder

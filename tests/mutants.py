@@ -51,7 +51,7 @@ IMAGES = "data/images.py"
 IMAGE_TESTS = "tests/unit/data/test_images.py tests/unit/data/test_image_modes.py"
 ESTIMATORS = "tests/unit/library/test_estimators.py"
 FOLDERS = "tests/unit/test_folders.py tests/unit/commands/test_ownership.py"
-DEADLINE = "models/language/deadline.py"
+DEADLINE = "models/language/openai_server.py"
 
 MUTANTS = (
     Mutant("no fsync of a file", "files.py", "                    os.fsync(file.fileno())\n                temporary", "                    pass\n                temporary", DURABILITY),
@@ -64,11 +64,11 @@ MUTANTS = (
     Mutant("no fsync after the exchange", "folders.py", "            raise\n    files.sync_folder(target.parent)", "            raise", DURABILITY),
     Mutant("the former folder stays", "folders.py", "            remove(staging)\n        _remove_unmarked", "            pass\n        _remove_unmarked", DURABILITY),
     Mutant("the former folder is not put back", "folders.py", "            old.rename(target)\n            raise", "            raise", DURABILITY),
-    Mutant("no read-back of a checkpoint", "training/checkpoint.py", ') != digest:\n            raise Damaged(\n                f"{target', ') != digest and False:\n            raise Damaged(\n                f"{target', DURABILITY),
-    Mutant("older checkpoints go first", "training/checkpoint.py", "    claim(folder)\n", "    claim(folder)\n    _remove_unneeded(folder)\n", DURABILITY),
+    Mutant("no read-back of a checkpoint", "training/state.py", ') != digest:\n            raise Damaged(\n                f"{target', ') != digest and False:\n            raise Damaged(\n                f"{target', DURABILITY),
+    Mutant("older checkpoints go first", "training/state.py", "    claim(folder)\n", "    claim(folder)\n    _remove_unneeded(folder)\n", DURABILITY),
     Mutant("SQLite does not wait", "search/database.py", "synchronous=FULL", "synchronous=OFF", DURABILITY),
-    Mutant("SIGTERM leaves as Ctrl-C", "cli/stopping.py", "128 + (self._received or signal.SIGINT)", "128 + signal.SIGINT", "tests/unit/cli"),
-    Mutant("SIGTERM is not handled", "cli/stopping.py", ', signal.SIGTERM: "SIGTERM"', "", "tests/unit/cli"),
+    Mutant("SIGTERM leaves as Ctrl-C", "cli/streams.py", "128 + (self._received or signal.SIGINT)", "128 + signal.SIGINT", "tests/unit/cli"),
+    Mutant("SIGTERM is not handled", "cli/streams.py", ', signal.SIGTERM: "SIGTERM"', "", "tests/unit/cli"),
     Mutant("gradients grow with the parts", "training/loop.py", "(loss / plan.accumulate).backward", "loss.backward", "tests/unit/training/test_loop.py"),
     Mutant("headings merge", "search/chunking.py", "(first.heading, first.page) == (second.heading, second.page)", "first.page == second.page", "tests/unit/search/test_passages.py"),
     Mutant("ties go to the larger key", "search/query.py", "return sorted(scored, key=lambda item: (-item[1], item[0]))", "return sorted(scored, key=lambda item: (-item[1], -item[0]))", "tests/unit/search/test_fuse.py"),
@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant("transparent is black", IMAGES, "_WHITE = (255, 255, 255)", "_WHITE = (0, 0, 0)", IMAGE_TESTS),
     Mutant("the hash of a later file", IMAGES, "_replace(sha256=sha256(content))", "_replace(sha256=sha256(Path(path).read_bytes()))", IMAGE_TESTS),
     Mutant("bombs are decoded", IMAGES, "                _require_size(name, *image.size)\n                notes", "                notes", IMAGE_TESTS),
-    Mutant("deep images are stretched", "data/levels.py", "return 0.0, float((1 << used) - 1), note", "return low, high, note", IMAGE_TESTS),
+    Mutant("deep images are stretched", "data/images.py", "return 0.0, float((1 << used) - 1), note", "return low, high, note", IMAGE_TESTS),
     Mutant("an unknown class is the first", "library/estimators.py", "location.get(row[0], -1)", "location.get(row[0], 0)", ESTIMATORS),
     Mutant("unknown labels are right", "library/estimators.py", ".all(axis=1) & ~unknown", ".all(axis=1)", ESTIMATORS),
     Mutant("others' changes go unseen", "library/index.py", "if self._storage is not None and not self._storage.is_current():", "if False:", "tests/unit/library/test_index.py"),

@@ -12,9 +12,8 @@ import torch
 from tests.forking import serve
 from torch import nn
 
-from graftwerk.training.distributed import ALONE, joined
 from graftwerk.training.loop import train
-from graftwerk.training.session import Outcome, Plan, Session
+from graftwerk.training.session import ALONE, Outcome, Plan, Session, joined
 from graftwerk.training.state import generator_for, initialise
 from graftwerk.types import Silent
 

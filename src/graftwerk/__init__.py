@@ -31,17 +31,16 @@ if TYPE_CHECKING:
         TextGuide,
     )
     from .library.chat import Conversation
-    from .library.comparing import compare
     from .library.controlnet import train_controlnet
     from .library.encoder import Encoder, load_encoder
     from .library.estimators import Classifier, Regressor, load
+    from .library.fitting import compare
     from .library.forecaster import Forecaster, ForecastValues
     from .library.index import Index
     from .library.inversion import invert
     from .library.pipeline import GeneratedImages, Pipeline
     from .library.policy import Policy
     from .library.probing import probe
-    from .requests.ask import Ask, Calibrate, Chat
     from .requests.base import R_co, Request
     from .requests.blocks import (
         BlocksEpisodes,
@@ -52,22 +51,34 @@ if TYPE_CHECKING:
         RecipeList,
         RecipeRun,
     )
-    from .requests.classify import Classify
-    from .requests.condition import ConditionList, EvalEdges, MakeCondition
-    from .requests.control import ControlAblation, ControlExport, ControlTrain
-    from .requests.evaluate import (
+    from .requests.control import (
+        ConditionList,
+        ControlAblation,
+        ControlExport,
+        ControlTrain,
+        EvalEdges,
+        MakeCondition,
+    )
+    from .requests.finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
+    from .requests.generate import Generate
+    from .requests.guide import GuideCheck, GuideSweep, Invert
+    from .requests.models import (
+        Classify,
         EvalAlignment,
         EvalAnswers,
         EvalPolicy,
         EvalRetrieval,
         EvalSimilarity,
+        ModelsFetch,
+        ModelsInfo,
+        ModelsList,
+        Readout,
+        Tour,
     )
-    from .requests.finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
-    from .requests.generate import Generate
-    from .requests.guide import GuideCheck, GuideSweep, Invert
-    from .requests.models import ModelsFetch, ModelsInfo, ModelsList, Tour
-    from .requests.probe import Readout
     from .requests.search import (
+        Ask,
+        Calibrate,
+        Chat,
         Embed,
         IndexAdd,
         IndexRebuild,
@@ -97,7 +108,7 @@ _OBJECTS: dict[str, str] = {
     "Policy": "library.policy",
     "Regressor": "library.estimators",
     "TextGuide": "library.adapters",
-    "compare": "library.comparing",
+    "compare": "library.fitting",
     "guided": "diffusion.guidance",
     "inpainted": "diffusion.img2img",
     "invert": "library.inversion",

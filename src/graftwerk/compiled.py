@@ -14,7 +14,7 @@ from .settings import settings
 
 _config: Any = numba.config
 F = TypeVar("F", bound=Callable[..., Any])
-_SOURCES = ("primitives.py", "maps.py", "rays.py", "shading.py")
+_SOURCES = ("primitives.py", "maps.py", "rays.py", "renderer.py")
 
 
 @cache

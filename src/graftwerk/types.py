@@ -8,7 +8,7 @@ Shape legend, used in every annotation of the package:
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -213,3 +213,13 @@ def report_reading(tables: Sequence[str], notes: Sequence[str], monitor: Monitor
         monitor.note(line)
     if lines[_LINES:]:
         monitor.note(f"and {len(lines) - _LINES:,} more notes; --json has all")
+
+
+def note_unused(
+    given: Iterable[str], unused: Mapping[str, Iterable[str]], how: str, monitor: Monitor
+) -> None:
+    """Note which of the given options, in `unused` by method, have no effect with the method."""
+    names = [name for name in unused.get(how, ()) if name in set(given)]
+    if names:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        monitor.note(f"no effect with --how {how}: {options}")

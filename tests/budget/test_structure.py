@@ -60,8 +60,8 @@ def test_the_source_is_what_is_measured(structure, figures):
 def test_help_is_measured_where_it_loads_something(structure):
     loaded = structure.modules_of_help()
     assert "graftwerk.cli.main" in loaded and "graftwerk.commands" in loaded
-    assert structure.requests_of_help(["graftwerk.requests.ask", "graftwerk.requests.base"]) == [
-        "graftwerk.requests.ask"
+    assert structure.requests_of_help(["graftwerk.requests.search", "graftwerk.requests.base"]) == [
+        "graftwerk.requests.search"
     ]
     assert structure.heavy_of_help(["torch", "torchless"]) == ["torch"]
 

@@ -19,10 +19,7 @@ from tests.forking import serve
 
 from graftwerk.commands import fit
 from graftwerk.errors import GraftError
-from graftwerk.finetune import (
-    networks,  # noqa: F401
-    run,
-)
+from graftwerk.finetune import run
 from graftwerk.requests.finetune import Fit
 from graftwerk.training.session import Session
 from graftwerk.types import Silent

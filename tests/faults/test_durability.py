@@ -17,8 +17,8 @@ import torch
 from graftwerk import files, folders
 from graftwerk.errors import Damaged, NoRoom
 from graftwerk.search.database import connect
-from graftwerk.training import checkpoint
-from graftwerk.training.checkpoint import Facts
+from graftwerk.training import state
+from graftwerk.training.state import Facts
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,18 +148,18 @@ def facts(step):
 
 
 def save(folder, step):
-    checkpoint.save(folder, {"network": {"w": torch.full((4,), float(step))}}, facts(step))
+    state.save(folder, {"network": {"w": torch.full((4,), float(step))}}, facts(step))
 
 
 def test_a_checkpoint_is_on_the_disk_before_older_ones_go(recorder, tmp_path, monkeypatch):
     removed = []
-    real = checkpoint._remove_unneeded
+    real = state._remove_unneeded
 
     def remove(folder):
         removed.append(len(recorder.events))
         real(folder)
 
-    monkeypatch.setattr(checkpoint, "_remove_unneeded", remove)
+    monkeypatch.setattr(state, "_remove_unneeded", remove)
     save(tmp_path / "checkpoints", 1)
     [named] = [
         location

@@ -11,8 +11,8 @@ import pytest
 from tests.forking import Forking
 from tests.unit.finetune.conftest import sentences, tiny, write_csv  # noqa: F401
 
-from graftwerk.training.checkpoint import load_newest
 from graftwerk.training.log import Log
+from graftwerk.training.state import load_newest
 
 _LONGEST = 120  # seconds that a condition is waited for
 

@@ -11,8 +11,8 @@ from tests.forking import Forking
 from tests.train_toys import PLAN
 
 from graftwerk.folders import MARKER
-from graftwerk.training.checkpoint import load_newest
 from graftwerk.training.log import Log
+from graftwerk.training.state import load_newest
 
 
 @pytest.fixture(scope="module")

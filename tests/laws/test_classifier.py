@@ -10,7 +10,7 @@ from tests.unit.finetune.conftest import sentences
 import graftwerk as gw
 from graftwerk.errors import WrongBase
 from graftwerk.finetune.base_model import open_base
-from graftwerk.finetune.networks import encode, load_network
+from graftwerk.finetune.tune import encode, load_network
 
 TUNED = {"epochs": 3, "batch": 8, "rank": 2, "learning_rate": 3e-3, "device": "cpu"}
 TEXTS, LABELS = map(list, zip(*sentences(40), strict=True))

@@ -63,7 +63,7 @@ def test_similarity_of_literal_pairs(peer, tmp_path):
 def test_similarity_of_a_public_set(peer):
     if not STSB.is_file():
         pytest.skip("the public data are not there")
-    from graftwerk.data.pairs import read_pairs
+    from graftwerk.data.benchmarks import read_pairs
 
     pairs = [(pair.first, pair.second, pair.score) for pair in read_pairs(STSB).rows]
     found = evaluate.run_eval_similarity(graftwerk.EvalSimilarity(file=STSB), Silent()).spearman

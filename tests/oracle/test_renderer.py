@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graftwerk.blocks.geometry import JOINTS, body_of
 from graftwerk.blocks.maps import FAR, FIRST_OBJECT_ID, maps_of
-from graftwerk.blocks.person import JOINTS, body_of
 from graftwerk.blocks.primitives import BOX, CAPSULE, CONE, CYLINDER, SPHERE
 from graftwerk.blocks.rays import hit_time, normal_at
 from graftwerk.blocks.renderer import render, render_light

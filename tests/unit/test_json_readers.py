@@ -9,9 +9,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from graftwerk.blocks.scene import scene_from_json
 from graftwerk.commands.ask import read_questions
+from graftwerk.data.benchmarks import read_labelled_texts
 from graftwerk.data.documents.sandbox import Reader
 from graftwerk.data.image_folder import read_image_folder
-from graftwerk.data.pairs import read_labelled_texts
 from graftwerk.data.tables import read_table
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.files import read_json

@@ -6,9 +6,9 @@ import pydantic
 import pytest
 
 import graftwerk
-from graftwerk import requests
 from graftwerk.commands import CATALOGUE
 from graftwerk.errors import BadInput, GraftError
+from graftwerk.requests.base import Request
 from graftwerk.results import Report
 
 
@@ -25,7 +25,7 @@ def objects() -> list[str]:
     found = []
     for name in graftwerk.__all__:
         made = getattr(graftwerk, name)
-        of = (requests.Request, GraftError)
+        of = (Request, GraftError)
         if name != "__version__" and not (inspect.isclass(made) and issubclass(made, of)):
             found.append(name)
     return found
@@ -47,8 +47,8 @@ def test_an_object_explains_itself(name) -> None:
 
 def test_results_show_themselves_in_notebooks() -> None:
     from graftwerk.conditions.kinds.canny import CannyStages
-    from graftwerk.library.comparing import Comparison
     from graftwerk.library.controlnet import ControlNetTraining
+    from graftwerk.library.fitting import Comparison
     from graftwerk.library.inversion import InvertedImages
     from graftwerk.library.pipeline import GeneratedImages
     from graftwerk.library.probing import Probing
@@ -71,7 +71,7 @@ def test_a_request_is_frozen_and_closed() -> None:
 
 def test_run_refuses_what_is_no_request() -> None:
     with pytest.raises(TypeError, match="Request is not a request"):
-        graftwerk.run(requests.Request())
+        graftwerk.run(Request())
 
 
 @pytest.mark.parametrize("command", CATALOGUE, ids=lambda command: command.function)
@@ -87,7 +87,7 @@ def described(model: type[pydantic.BaseModel]) -> None:
 
 
 def test_every_field_is_described() -> None:
-    everything = [*requests.Request.__subclasses__(), *Report.__subclasses__()]
+    everything = [*Request.__subclasses__(), *Report.__subclasses__()]
     assert len(everything) > 25
     for model in everything:
         described(model)

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int32, Int64, UInt8
 
 from ..compiled import compiled
-from .geometry import Geometry, View, geometry_of, project, view_of
-from .person import body_of
+from .geometry import Geometry, View, body_of, geometry_of, project, view_of
 from .rays import (
     FACES,
     GROUND,

@@ -18,7 +18,7 @@ from ..settings import settings
 from ..text_safety import printable
 from . import streams
 from .app import STANDARD_INPUT, OutputOptions, build_app, hide_dash
-from .stopping import Stopping
+from .streams import Stopping
 
 _LOCATIONS = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
 

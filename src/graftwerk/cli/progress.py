@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
 from ..text_safety import printable
-from .stopping import Stopping
-from .streams import say, writing
+from .streams import Stopping, say, writing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

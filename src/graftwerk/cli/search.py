@@ -2,10 +2,14 @@
 
 import sys
 
+from ..data.images import listed
+from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
+from ..models.fetching import offer
+from ..models.results import Classification, ClassifiedImage, TemperatureFit
 from ..results import Familiarity
-from ..search.results import Hit, SearchResult
+from ..search.results import Hit, IndexChange, SearchResult
 from ..text_safety import printable
-from .format import bold, dim, paint, place
+from .format import bold, dim, paint, place, skipped_lines, table
 
 _COPIES = 3  # of a hit that are named
 
@@ -87,3 +91,164 @@ def copy_lines(hit: Hit) -> list[str]:
     shown = [place(copy.path, copy.line, copy.page) for copy in hit.copies[:_COPIES]]
     more = hit.copy_count - len(shown)
     return [f"   the same in {', '.join(shown)}" + (f" and {more:,} more" if more else "")]
+
+
+_FEW = 3  # images whose labels are all shown
+
+
+def classification_lines(report: Classification) -> list[str]:
+    """Show the labels of each image, skipped images, and how reliable the probabilities are."""
+    few = len(report.pictures) <= _FEW
+    lines = _each(report.pictures) if few else _as_table(report.pictures)
+    lines += skipped_lines(report.skipped)
+    if report.fit is not None:
+        lines += _fit_lines(report.fit)
+    counts = [
+        f"{len(report.pictures):,} images" if report.pictures else "",
+        f"{len(report.skipped):,} skipped" if report.skipped else "",
+        f"{report.unfamiliar:,} unlike what the encoder was trained on"
+        if report.unfamiliar
+        else "",
+        f"{report.labels:,} labels in {len(report.templates)} templates"
+        if report.templates
+        else f"{report.labels:,} classes of the model's own",
+        f"{report.encoder}",
+        f"{report.seconds:.1f} s",
+    ]
+    lines.append(dim(", ".join(part for part in counts if part)))
+    unusual = report.unfamiliar or 0
+    better = offer(unusual, len(report.pictures), report.encoder)
+    if better:
+        lines.append(
+            f"{unusual:,} images are unlike all that {report.encoder} was trained on{better}"
+        )
+    return [*lines, dim(printable(report.calibration))]
+
+
+def _each(images: list[ClassifiedImage]) -> list[str]:
+    lines = []
+    for image in images:
+        lines.append(place(image.path))
+        lines += [
+            f"  {line}"
+            for line in table(
+                ["label", "probability", "cosine"],
+                [
+                    [
+                        printable(one.label),
+                        f"{one.probability:.3f}",
+                        "-" if one.cosine is None else f"{one.cosine:.3f}",
+                    ]
+                    for one in image.labels
+                ],
+            )
+        ]
+        if image.familiarity is not None and image.familiarity.unfamiliar:
+            lines.append(
+                "  unlike all that the encoder was trained on "
+                f"({far(image.familiarity)}): the label is unreliable"
+            )
+        lines.append("")
+    return lines
+
+
+def _as_table(images: list[ClassifiedImage]) -> list[str]:
+    rows = []
+    for image in images:
+        row = [place(image.path), printable(image.label), f"{image.probability:.3f}"]
+        unusual = image.familiarity is not None and image.familiarity.unfamiliar
+        rows.append([*row, "unfamiliar" if unusual else ""])
+    return [*table(["image", "label", "probability", ""], rows, figures=False), ""]
+
+
+def _fit_lines(fit: TemperatureFit) -> list[str]:
+    rows = [
+        ["calibration error (ECE)", f"{fit.ece_before:.4f}", f"{fit.ece_after:.4f}"],
+        ["negative log-likelihood", f"{fit.nll_before:.4f}", f"{fit.nll_after:.4f}"],
+    ]
+    return [
+        f"fitted on {fit.pictures:,} labelled images ({fit.left_out:,} left out), "
+        f"{fit.accuracy:.1%} of their first labels right:",
+        *table(["", "before", "after"], rows),
+    ]
+
+
+def alignment_lines(report: AlignmentEvaluation) -> list[str]:
+    """Show retrieval, neighbours and geometry of the embedding space."""
+    lines = skipped_lines(report.skipped)
+    across = report.across
+    if across is not None:
+        lines += _recall_lines(across)
+    for name, half in (("images", report.pictures), ("texts", report.texts)):
+        if half is not None:
+            lines += [*_half_lines(name, half, report.k), ""]
+    unusual = report.unfamiliar
+    reported = f", {unusual:,} images unlike what it was trained on" if unusual else ""
+    lines.append(dim(f"{report.encoder}, {report.k} neighbours{reported}, {report.seconds:.1f} s"))
+    return lines
+
+
+def _recall_lines(across: Across) -> list[str]:
+    rows = [
+        [
+            name,
+            f"{recall.recall_at_1:.3f}",
+            f"{recall.recall_at_5:.3f}",
+            f"{recall.recall_at_10:.3f}",
+            f"{recall.chance_at_1:.3f}",
+            f"{recall.median_rank:g}",
+            f"{recall.queries:,} in {recall.answers:,}",
+        ]
+        for name, recall in (
+            ("text to image", across.text_to_image),
+            ("image to text", across.image_to_text),
+        )
+    ]
+    header = ["", "recall@1", "recall@5", "recall@10", "chance@1", "median rank", "queries"]
+    return [
+        *table(header, rows),
+        "",
+        f"cosine of image and own caption {across.matching_cosine:.3f}, with those of others "
+        f"{across.other_cosine:.3f}; modality gap {across.modality_gap:.3f}",
+        f"images as hubs of captions: {_hubs(across.hubness)}",
+        "",
+    ]
+
+
+def _half_lines(name: str, half: Half, k: int) -> list[str]:
+    lines = [
+        f"{half.count:,} {name}: anisotropy {half.anisotropy:.3f}; hubs: {_hubs(half.hubness)}"
+    ]
+    if half.purity:
+        rows = [
+            [attribute, f"{share.shared:.3f}", f"{share.chance:.3f}", f"{share.values}"]
+            for attribute, share in half.purity.items()
+        ]
+        header = [f"shared with {k} nearest", "measured", "chance", "values"]
+        lines += table(header, rows)
+    return lines
+
+
+def _hubs(hubness: Hubness) -> str:
+    return (
+        f"skewness {hubness.skewness:.2f}, {hubness.antihubs:.1%} never found, the greatest for "
+        f"{hubness.largest:.1%}"
+    )
+
+
+def out_of_distribution_lines(report: IndexChange) -> list[str]:
+    """Report images in an index that are out of distribution for its encoder."""
+    if not report.unfamiliar:
+        return []
+    return [
+        f"{report.unfamiliar:,} of the images embedded are unlike all that {report.encoder} was "
+        "trained on; what a search says of them is unreliable"
+        + offer(report.unfamiliar, report.added + report.changed, report.encoder)
+    ]
+
+
+def converted_lines(report: IndexChange) -> list[str]:
+    """Report images that were converted when they were read."""
+    if not report.converted:
+        return []
+    return [f"images converted in reading: {listed(report.converted)}"]

@@ -25,7 +25,7 @@ from ..rag.results import Answer, Calibration, ChatResult, CitationReport
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
 from ..text_safety import printable, shortened
-from . import blocks, classify, condition, control, finetune, guide, search
+from . import finetune, images, search
 from . import finetune as probe
 from .format import bold as _bold
 from .format import dim as _dim
@@ -71,8 +71,8 @@ def _(report: IndexChange) -> list[str]:
         f"files: {', '.join(reported) or 'none changed'}",
         f"{report.passages} passages in the index; {report.embedded} embedded, "
         f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
-        *classify.converted_lines(report),
-        *classify.out_of_distribution_lines(report),
+        *search.converted_lines(report),
+        *search.out_of_distribution_lines(report),
     ]
     return lines + skipped_lines(report.skipped)
 
@@ -292,8 +292,8 @@ def _(report: Generation) -> list[str]:
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
         *_start_lines(report),
-        *control.retained_lines(report),
-        *guide.guide_lines(report),
+        *images.retained_lines(report),
+        *images.guide_lines(report),
     ]
 
 
@@ -309,12 +309,12 @@ def _start_lines(report: Generation) -> list[str]:
     ]
 
 
-_lines.register(ControlTrained, control.trained_lines)
-_lines.register(Ablation, control.ablation_lines)
-_lines.register(ControlExported, control.exported_lines)
-_lines.register(ConditionKinds, condition.list_lines)
-_lines.register(ConditionResult, condition.made_lines)
-_lines.register(EdgeEvaluation, condition.edge_lines)
+_lines.register(ControlTrained, images.trained_lines)
+_lines.register(Ablation, images.ablation_lines)
+_lines.register(ControlExported, images.exported_lines)
+_lines.register(ConditionKinds, images.list_lines)
+_lines.register(ConditionResult, images.made_lines)
+_lines.register(EdgeEvaluation, images.edge_lines)
 _lines.register(FitResult, finetune.fit_lines)
 _lines.register(FitComparison, finetune.comparison_lines)
 _lines.register(Predictions, finetune.prediction_lines)
@@ -325,12 +325,12 @@ _lines.register(PolicyFit, finetune.policy_fit_lines)
 _lines.register(FitEvaluation, finetune.evaluation_lines)
 _lines.register(ReadoutResult, probe.readout_lines)
 _lines.register(LoraTrainResult, finetune.lora_lines)
-_lines.register(GuideSweepReport, guide.sweep_lines)
-_lines.register(Inversion, guide.inversion_lines)
-_lines.register(GuideVerdicts, guide.verdict_lines)
-_lines.register(RecipeList, blocks.list_lines)
-_lines.register(RecipeResult, blocks.result_lines)
-_lines.register(RecipeEvaluation, blocks.evaluation_lines)
+_lines.register(GuideSweepReport, images.sweep_lines)
+_lines.register(Inversion, images.inversion_lines)
+_lines.register(GuideVerdicts, images.verdict_lines)
+_lines.register(RecipeList, images.recipe_list_lines)
+_lines.register(RecipeResult, images.result_lines)
+_lines.register(RecipeEvaluation, images.evaluation_lines)
 _lines.register(SearchResult, search.search_lines)
-_lines.register(Classification, classify.classification_lines)
-_lines.register(AlignmentEvaluation, classify.alignment_lines)
+_lines.register(Classification, search.classification_lines)
+_lines.register(AlignmentEvaluation, search.alignment_lines)

@@ -83,9 +83,13 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
     fields = [name for name in type(request).model_fields if name in MODEL_FIELDS]
     named = []
     for value in (getattr(request, name) for name in fields if name in request.model_fields_set):
-        for entry in value if isinstance(value, list) else [str(value)]:  # or KIND=MODEL, or MODEL:SCALE
+        for entry in (
+            value if isinstance(value, list) else [str(value)]
+        ):  # or KIND=MODEL, or MODEL:SCALE
             named += [entry, entry.partition("=")[2], entry.rpartition(":")[0]]
-    others = [f"--{name.replace('_', '-')}" for name in fields if name not in request.model_fields_set]
+    others = [
+        f"--{name.replace('_', '-')}" for name in fields if name not in request.model_fields_set
+    ]
     return named, others
 
 
@@ -102,48 +106,242 @@ def _fetch(named: list[str], monitor: "Monitor") -> None:
 
 CATALOGUE: tuple[Command, ...] = (
     Command(("index", "add"), "IndexAdd", "commands.search:run_index_add", "graft index add docs/"),
-    Command(("index", "status"), "IndexStatus", "commands.search:run_index_status", "graft index status"),
-    Command(("index", "verify"), "IndexVerify", "commands.search:run_index_verify", "graft index verify --repair"),
-    Command(("index", "remove"), "IndexRemove", "commands.search:run_index_remove", "graft index remove docs/old.md"),
-    Command(("index", "rebuild"), "IndexRebuild", "commands.search:run_index_rebuild", "graft index rebuild"),
-    Command(("search",), "Search", "commands.search:run_search", 'graft search "parental leave" -k 3'),
-    Command(("ask",), "Ask", "commands.ask:run_ask", 'graft ask "Are we allowed to play foosball during working hours?"'),
-    Command(("chat",), "Chat", "commands.ask:run_chat", 'graft chat --questions "How long is parental leave paid?" --questions "When does it begin?"'),
-    Command(("embed",), "Embed", "commands.embed:run_embed", 'graft embed "a red cube" "a blue cone" --out vectors.npy'),
-    Command(("calibrate",), "Calibrate", "commands.ask:run_calibrate", "graft calibrate questions.jsonl"),
-    Command(("eval", "retrieval"), "EvalRetrieval", "commands.evaluate:run_eval_retrieval", "graft eval retrieval paragraphs.json"),
-    Command(("eval", "similarity"), "EvalSimilarity", "commands.evaluate:run_eval_similarity", "graft eval similarity pairs.csv"),
-    Command(("eval", "answers"), "EvalAnswers", "commands.evaluate:run_eval_answers", "graft eval answers paragraphs.json"),
-    Command(("eval", "policy"), "EvalPolicy", "commands.policy:run_eval_policy", "graft eval policy builtin/policy --out film.gif"),
-    Command(("models", "list"), "ModelsList", "commands.models:run_models_list", "graft models list"),
-    Command(("models", "info"), "ModelsInfo", "commands.models:run_models_info", "graft models info builtin/minilm"),
-    Command(("models", "fetch"), "ModelsFetch", "commands.models:run_models_fetch", "graft models fetch imagenet"),
-    Command(("fit",), "Fit", "commands.fit:run_fit", "graft fit pictures/ --model FOLDER --how linear --out fit"),
-    Command(("fit", "export"), "FitExport", "commands.fit:run_fit_export", "graft fit export fit --out head.onnx"),
-    Command(("lora", "train"), "LoraTrain", "commands.lora:run_lora_train", "graft lora train pictures/ --task generate --out style"),
-    Command(("predict",), "Predict", "commands.fit:run_predict", "graft predict fit \"a text to judge\""),
-    Command(("compare",), "Compare", "commands.fit:run_compare", "graft compare texts.csv --target topic --out compare"),
-    Command(("forecast",), "Forecast", "commands.forecast:run_forecast", "graft forecast hourly.csv --target load --horizon 48"),
-    Command(("eval", "fit"), "EvalFit", "commands.fit:run_eval_fit", "graft eval fit fit new-data.csv"),
-    Command(("readout",), "Readout", "commands.evaluate:run_readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
-    Command(("blocks", "render"), "BlocksRender", "commands.blocks:run_blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),
-    Command(("blocks", "show"), "BlocksShow", "commands.blocks:run_blocks_show", "graft blocks show 7 --out scene.png"),
-    Command(("blocks", "episodes"), "BlocksEpisodes", "commands.policy:run_blocks_episodes", "graft blocks episodes --count 50 --out demos"),
-    Command(("blocks", "replay"), "BlocksReplay", "commands.policy:run_blocks_replay", "graft blocks replay demos --episode 3 --out episode.gif"),
-    Command(("recipe", "list"), "RecipeList", "commands.blocks:run_recipe_list", "graft recipe list"),
-    Command(("recipe", "run"), "RecipeRun", "commands.blocks:run_recipe_run", "graft recipe run judge --out judge --minutes 60"),
-    Command(("recipe", "eval"), "RecipeEval", "commands.blocks:run_recipe_eval", "graft recipe eval judge --model judge"),
-    Command(("generate",), "Generate", "commands.generate:run_generate", 'graft generate "a red cube on grass" --count 4 --seed 7'),
-    Command(("guide", "check"), "GuideCheck", "commands.guide:run_guide_check", 'graft guide check pictures/ --class "red cube"'),
-    Command(("guide", "sweep"), "GuideSweep", "commands.guide:run_guide_sweep", 'graft guide sweep --classes "red cube,blue cone"'),
-    Command(("invert",), "Invert", "commands.guide:run_invert", 'graft invert --to "class=red cube" --space latent'),
-    Command(("control", "train"), "ControlTrain", "commands.control:run_control_train", "graft control train pictures/ --condition canny --out branch"),
-    Command(("control", "ablation"), "ControlAblation", "commands.control:run_control_ablation", "graft control ablation --condition segmentation --out ablation"),
-    Command(("control", "export"), "ControlExport", "commands.control:run_control_export", "graft control export canny --out controlnet"),
-    Command(("classify",), "Classify", "commands.classify:run_classify", 'graft classify pictures/ --labels "a red cube,a blue cone"'),
-    Command(("eval", "alignment"), "EvalAlignment", "commands.evaluate:run_eval_alignment", "graft eval alignment blocks"),
-    Command(("condition", "list"), "ConditionList", "commands.condition:run_condition_list", "graft condition list"),
-    Command(("condition",), "MakeCondition", "commands.condition:run_condition", "graft condition canny photo.jpg --stages --out stages.png"),
-    Command(("eval", "edges"), "EvalEdges", "commands.condition:run_eval_edges", "graft eval edges photos.zip"),
+    Command(
+        ("index", "status"), "IndexStatus", "commands.search:run_index_status", "graft index status"
+    ),
+    Command(
+        ("index", "verify"),
+        "IndexVerify",
+        "commands.search:run_index_verify",
+        "graft index verify --repair",
+    ),
+    Command(
+        ("index", "remove"),
+        "IndexRemove",
+        "commands.search:run_index_remove",
+        "graft index remove docs/old.md",
+    ),
+    Command(
+        ("index", "rebuild"),
+        "IndexRebuild",
+        "commands.search:run_index_rebuild",
+        "graft index rebuild",
+    ),
+    Command(
+        ("search",), "Search", "commands.search:run_search", 'graft search "parental leave" -k 3'
+    ),
+    Command(
+        ("ask",),
+        "Ask",
+        "commands.ask:run_ask",
+        'graft ask "Are we allowed to play foosball during working hours?"',
+    ),
+    Command(
+        ("chat",),
+        "Chat",
+        "commands.ask:run_chat",
+        'graft chat --questions "How long is parental leave paid?" --questions "When does it begin?"',
+    ),
+    Command(
+        ("embed",),
+        "Embed",
+        "commands.search:run_embed",
+        'graft embed "a red cube" "a blue cone" --out vectors.npy',
+    ),
+    Command(
+        ("calibrate",), "Calibrate", "commands.ask:run_calibrate", "graft calibrate questions.jsonl"
+    ),
+    Command(
+        ("eval", "retrieval"),
+        "EvalRetrieval",
+        "commands.evaluate:run_eval_retrieval",
+        "graft eval retrieval paragraphs.json",
+    ),
+    Command(
+        ("eval", "similarity"),
+        "EvalSimilarity",
+        "commands.evaluate:run_eval_similarity",
+        "graft eval similarity pairs.csv",
+    ),
+    Command(
+        ("eval", "answers"),
+        "EvalAnswers",
+        "commands.evaluate:run_eval_answers",
+        "graft eval answers paragraphs.json",
+    ),
+    Command(
+        ("eval", "policy"),
+        "EvalPolicy",
+        "commands.policy:run_eval_policy",
+        "graft eval policy builtin/policy --out film.gif",
+    ),
+    Command(
+        ("models", "list"), "ModelsList", "commands.models:run_models_list", "graft models list"
+    ),
+    Command(
+        ("models", "info"),
+        "ModelsInfo",
+        "commands.models:run_models_info",
+        "graft models info builtin/minilm",
+    ),
+    Command(
+        ("models", "fetch"),
+        "ModelsFetch",
+        "commands.models:run_models_fetch",
+        "graft models fetch imagenet",
+    ),
+    Command(
+        ("fit",),
+        "Fit",
+        "commands.fit:run_fit",
+        "graft fit pictures/ --model FOLDER --how linear --out fit",
+    ),
+    Command(
+        ("fit", "export"),
+        "FitExport",
+        "commands.fit:run_fit_export",
+        "graft fit export fit --out head.onnx",
+    ),
+    Command(
+        ("lora", "train"),
+        "LoraTrain",
+        "commands.fit:run_lora_train",
+        "graft lora train pictures/ --task generate --out style",
+    ),
+    Command(
+        ("predict",), "Predict", "commands.fit:run_predict", 'graft predict fit "a text to judge"'
+    ),
+    Command(
+        ("compare",),
+        "Compare",
+        "commands.fit:run_compare",
+        "graft compare texts.csv --target topic --out compare",
+    ),
+    Command(
+        ("forecast",),
+        "Forecast",
+        "commands.forecast:run_forecast",
+        "graft forecast hourly.csv --target load --horizon 48",
+    ),
+    Command(
+        ("eval", "fit"), "EvalFit", "commands.fit:run_eval_fit", "graft eval fit fit new-data.csv"
+    ),
+    Command(
+        ("readout",),
+        "Readout",
+        "commands.evaluate:run_readout",
+        "graft readout blocks/ --model FOLDER --at latent --target place",
+    ),
+    Command(
+        ("blocks", "render"),
+        "BlocksRender",
+        "commands.blocks:run_blocks_render",
+        "graft blocks render --count 100 --size 64 --seed 7 --out blocks",
+    ),
+    Command(
+        ("blocks", "show"),
+        "BlocksShow",
+        "commands.blocks:run_blocks_show",
+        "graft blocks show 7 --out scene.png",
+    ),
+    Command(
+        ("blocks", "episodes"),
+        "BlocksEpisodes",
+        "commands.policy:run_blocks_episodes",
+        "graft blocks episodes --count 50 --out demos",
+    ),
+    Command(
+        ("blocks", "replay"),
+        "BlocksReplay",
+        "commands.policy:run_blocks_replay",
+        "graft blocks replay demos --episode 3 --out episode.gif",
+    ),
+    Command(
+        ("recipe", "list"), "RecipeList", "commands.blocks:run_recipe_list", "graft recipe list"
+    ),
+    Command(
+        ("recipe", "run"),
+        "RecipeRun",
+        "commands.blocks:run_recipe_run",
+        "graft recipe run judge --out judge --minutes 60",
+    ),
+    Command(
+        ("recipe", "eval"),
+        "RecipeEval",
+        "commands.blocks:run_recipe_eval",
+        "graft recipe eval judge --model judge",
+    ),
+    Command(
+        ("generate",),
+        "Generate",
+        "commands.generate:run_generate",
+        'graft generate "a red cube on grass" --count 4 --seed 7',
+    ),
+    Command(
+        ("guide", "check"),
+        "GuideCheck",
+        "commands.guide:run_guide_check",
+        'graft guide check pictures/ --class "red cube"',
+    ),
+    Command(
+        ("guide", "sweep"),
+        "GuideSweep",
+        "commands.guide:run_guide_sweep",
+        'graft guide sweep --classes "red cube,blue cone"',
+    ),
+    Command(
+        ("invert",),
+        "Invert",
+        "commands.guide:run_invert",
+        'graft invert --to "class=red cube" --space latent',
+    ),
+    Command(
+        ("control", "train"),
+        "ControlTrain",
+        "commands.control:run_control_train",
+        "graft control train pictures/ --condition canny --out branch",
+    ),
+    Command(
+        ("control", "ablation"),
+        "ControlAblation",
+        "commands.control:run_control_ablation",
+        "graft control ablation --condition segmentation --out ablation",
+    ),
+    Command(
+        ("control", "export"),
+        "ControlExport",
+        "commands.control:run_control_export",
+        "graft control export canny --out controlnet",
+    ),
+    Command(
+        ("classify",),
+        "Classify",
+        "commands.classify:run_classify",
+        'graft classify pictures/ --labels "a red cube,a blue cone"',
+    ),
+    Command(
+        ("eval", "alignment"),
+        "EvalAlignment",
+        "commands.evaluate:run_eval_alignment",
+        "graft eval alignment blocks",
+    ),
+    Command(
+        ("condition", "list"),
+        "ConditionList",
+        "commands.condition:run_condition_list",
+        "graft condition list",
+    ),
+    Command(
+        ("condition",),
+        "MakeCondition",
+        "commands.condition:run_condition",
+        "graft condition canny photo.jpg --stages --out stages.png",
+    ),
+    Command(
+        ("eval", "edges"),
+        "EvalEdges",
+        "commands.condition:run_eval_edges",
+        "graft eval edges photos.zip",
+    ),
     Command(("tour",), "Tour", "tour:run", "graft tour --out tour"),
 )

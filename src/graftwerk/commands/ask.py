@@ -18,7 +18,7 @@ from ..errors import BadFile, BadInput, WriterFailed
 from ..library.index import Index
 from ..rag.evidence import LEAST_QUESTIONS
 from ..rag.results import Answer, Calibration, ChatResult
-from ..requests.ask import Ask, Calibrate, Chat
+from ..requests.search import Ask, Calibrate, Chat
 from ..types import Monitor
 
 

@@ -179,11 +179,9 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     Under torchrun every process calls this; only the first one writes.
     """
     from ..models.transformers import choose_device
-    from ..training import checkpoint
-    from ..training.distributed import joined
     from ..training.loop import CHECKPOINTS
-    from ..training.session import Session
-    from ..training.state import fast_precision
+    from ..training.session import Session, joined
+    from ..training.state import fast_precision, require_same
 
     entry = find(request.name)
     out = request.out.absolute()
@@ -196,7 +194,7 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     side = common_side(request.side, {**dependencies, **judge})
     sizes = _sizes(request, recipe, dependencies, side)
     configuration = _configuration(request, sizes, dependencies, side)
-    checkpoint.require_same(out / CHECKPOINTS, configuration)
+    require_same(out / CHECKPOINTS, configuration)
     device = choose_device(request.device)
     fast = fast_precision(device)
     with joined(device) as group:

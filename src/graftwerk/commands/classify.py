@@ -44,7 +44,7 @@ from ..models.zero_shot import (
     templates_of,
 )
 from ..requests.base import DEFAULT_ENCODER
-from ..requests.classify import Classify
+from ..requests.models import Classify
 from ..results import Skipped
 from ..types import Monitor, report_reading
 from .predictions import of_every_row, report, require_out

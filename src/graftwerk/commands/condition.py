@@ -12,21 +12,27 @@ import numpy as np
 
 from .. import conditions
 from ..blocks.sampling import sample_scene
-from ..conditions.base import maps_of_scene
-from ..conditions.edge_strength import edge_strength, plain_strength
+from ..conditions.base import PERCEPTION, maps_of_scene
 from ..conditions.estimators import ESTIMATED, ESTIMATOR_ADVICE
 from ..conditions.kinds import CONDITIONS, condition_named
-from ..conditions.kinds.canny import CannySettings, CannyStages, find_edges, image_of, stage_tiles
-from ..conditions.perceived import PERCEPTION
+from ..conditions.kinds.canny import (
+    CannySettings,
+    CannyStages,
+    edge_strength,
+    find_edges,
+    image_of,
+    plain_strength,
+    stage_tiles,
+)
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
-from ..data.edge_benchmark import BoundaryData
+from ..data.benchmarks import BoundaryData
 from ..data.image_inputs import as_image
 from ..data.images import OpenedImage, open_image, write_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
 from ..metrics.plots import Tile, tile_sheet
 from ..models.encoders import note_unlike_blocks
-from ..requests.condition import ConditionList, EvalEdges, MakeCondition
+from ..requests.control import ConditionList, EvalEdges, MakeCondition
 from ..types import Monitor
 
 if TYPE_CHECKING:

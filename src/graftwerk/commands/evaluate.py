@@ -19,14 +19,14 @@ import numpy as np
 from jaxtyping import Int64
 
 from ..blocks.captions import parse
+from ..data.benchmarks import attributes, read_labelled_texts, read_pairs
 from ..data.documents.formats import is_image_path
 from ..data.image_folder import TABLES, LabelledImage, read_image_folder
-from ..data.pairs import attributes, read_labelled_texts, read_pairs
 from ..data.tables import is_table, reading_of
 from ..errors import BadInput
 from ..library.index import Index
 from ..library.probing import carry_out
-from ..metrics import embedding_space
+from ..metrics import retrieval
 from ..metrics.intervals import wilson
 from ..metrics.results import (
     Across,
@@ -52,8 +52,7 @@ from ..models.language.reading import list_sentences
 from ..probing.results import ReadoutResult
 from ..rag.results import Answer
 from ..requests.base import Mode
-from ..requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-from ..requests.probe import Readout
+from ..requests.models import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity, Readout
 from ..search.index import open_index
 from ..search.qa_pairs import (
     Paragraph,
@@ -191,24 +190,24 @@ def _require_enough(
 def _half(side: _Side | None, k: int) -> Half | None:
     if side is None or len(side.vectors) <= k:
         return None
-    neighbours = embedding_space.nearest(side.vectors, k)
+    neighbours = retrieval.nearest(side.vectors, k)
     shares = {}
     for name, values in attributes(side.values).items():
-        has, names = embedding_space.memberships(values)
-        shared, chance = embedding_space.purity(neighbours, has)
+        has, names = retrieval.memberships(values)
+        shared, chance = retrieval.purity(neighbours, has)
         shares[name] = Purity(shared=shared, chance=chance, values=len(names))
     return Half(
         count=len(side.vectors),
-        anisotropy=embedding_space.anisotropy(side.vectors),
+        anisotropy=retrieval.anisotropy(side.vectors),
         hubness=_hubness(neighbours, len(side.vectors)),
         purity=shares,
     )
 
 
 def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> Hubness:
-    often = embedding_space.occurrences(neighbours, count)
+    often = retrieval.occurrences(neighbours, count)
     return Hubness(
-        skewness=embedding_space.skewness(often),
+        skewness=retrieval.skewness(often),
         antihubs=float((often == 0).mean()),
         largest=float(often.max() / len(neighbours)),
     )
@@ -219,31 +218,31 @@ def _across(images: _Side | None, texts: _Side | None, k: int) -> Across | None:
         return None
     reported = images.groups >= 0
     shown, groups = images.vectors[reported], images.groups[reported]
-    matching, other = embedding_space.matching_cosines(shown, texts.vectors, groups)
-    near = embedding_space.nearest_answers(texts.vectors, shown, min(k, len(shown)))
+    matching, other = retrieval.matching_cosines(shown, texts.vectors, groups)
+    near = retrieval.nearest_answers(texts.vectors, shown, min(k, len(shown)))
     return Across(
         text_to_image=_recall(texts.vectors, shown, texts.groups, groups),
         image_to_text=_recall(shown, texts.vectors, groups, texts.groups),
         matching_cosine=matching,
         other_cosine=other,
-        modality_gap=embedding_space.modality_gap(shown, texts.vectors),
+        modality_gap=retrieval.modality_gap(shown, texts.vectors),
         hubness=_hubness(near, len(shown)),
     )
 
 
 def _recall(
-    queries: embedding_space.Queries,
-    answers: embedding_space.Answers,
+    queries: retrieval.Queries,
+    answers: retrieval.Answers,
     query_groups: Int64[np.ndarray, " q"],
     answer_groups: Int64[np.ndarray, " a"],
 ) -> Recall:
-    found = embedding_space.ranks(queries, answers, query_groups, answer_groups)
+    found = retrieval.ranks(queries, answers, query_groups, answer_groups)
     at = {depth: float((found <= depth).mean()) for depth in (1, 5, 10)}
     return Recall(
         recall_at_1=at[1],
         recall_at_5=at[5],
         recall_at_10=at[10],
-        chance_at_1=embedding_space.chance_at_1(query_groups, answer_groups),
+        chance_at_1=retrieval.chance_at_1(query_groups, answer_groups),
         median_rank=float(np.median(found)),
         queries=len(queries),
         answers=len(answers),

@@ -16,10 +16,9 @@ from ..forecast.plot import plot_forecast
 from ..forecast.results import BacktestRow, ForecastResult
 from ..forecast.series import Series, read_series
 from ..forecast.tune import KIND
-from ..library.arguments import note_unused
 from ..library.forecaster import Forecaster, ForecastValues
 from ..requests.finetune import Forecast
-from ..types import Monitor, report_reading
+from ..types import Monitor, note_unused, report_reading
 
 _UNUSED = {"zero-shot": ("steps", "rank"), "linear": ("rank",), "full": ("rank",)}
 
@@ -32,7 +31,7 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     """
     began = time.perf_counter()
     write = _writer(request)
-    note_unused(request, _UNUSED, request.how, monitor)
+    note_unused(request.model_fields_set, _UNUSED, request.how, monitor)
     series = _read(request)
     forecaster = Forecaster(
         request.model,

@@ -9,7 +9,6 @@ import numpy as np
 from .. import folders
 from ..adapters.tuned import require_free
 from ..errors import BadInput, BadValue
-from ..library.arguments import note_unused
 from ..library.policy import HELD_OUT, SHARED, Policy
 from ..policy.episodes import read_episodes
 from ..policy.results import EpisodeShown, EpisodesWritten, PolicyEvaluation, PolicyFit
@@ -19,9 +18,9 @@ from ..policy.tune import KIND
 from ..policy.world import FPS, FRAMES, TOLERANCE, Robot, Task, record
 from ..requests.base import DEFAULT_POLICY
 from ..requests.blocks import BlocksEpisodes, BlocksReplay
-from ..requests.evaluate import EvalPolicy
 from ..requests.finetune import Fit
-from ..types import Monitor
+from ..requests.models import EvalPolicy
+from ..types import Monitor, note_unused
 
 _SHOWN, _SHOWN_SIDE = 6, 160  # episodes of a film, and the side of each in pixels
 _READ = {"data", "model", "how", "out", "yes", *SHARED}
@@ -115,7 +114,7 @@ def run_fit_policy(request: Fit, monitor: Monitor) -> PolicyFit:
         option = unread[0].replace("_", "-")
         raise BadInput(f"--{option} is not for episodes of a robot.", "Leave it out.")
     how = request.how or "lora"
-    note_unused(request, _UNUSED, how, monitor)
+    note_unused(request.model_fields_set, _UNUSED, how, monitor)
     model = str(request.model) if "model" in request.model_fields_set else DEFAULT_POLICY
     out = request.out.absolute()
     folders.require_outside((request.data, model), out)

@@ -24,8 +24,8 @@ from ..finetune.results import Prediction, Predictions, ScoreDetails
 from ..finetune.results import Score as ScoreReport
 from ..finetune.saved import short
 from ..finetune.scoring import details, score
-from ..requests.classify import Classify
 from ..requests.finetune import Predict
+from ..requests.models import Classify
 from ..types import Monitor
 
 _SCORES = 10  # labels with a probability in a report; files have all

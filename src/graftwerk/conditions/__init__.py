@@ -281,7 +281,7 @@ def require_map(kind: str, image: "ImageLike", name: str | None = None) -> "Imag
 
     from ..data.image_inputs import name_of
     from .kinds import condition_named
-    from .kinds.scribble import scribble_of_sketch
+    from .kinds.strokes import scribble_of_sketch
 
     condition, given = condition_named(kind), _array(image)
     if kind == "scribble":

@@ -18,11 +18,9 @@ from .base import ImageBatch, Read
 from .blazepose import FROM_BLAZE, VISIBLE, load_blazepose
 from .blazepose import MODEL_TYPE as BLAZEPOSE
 from .fidelity import white_on_black
-from .kinds.depth import draw_nearness
-from .kinds.normals import normals_of_nearness
+from .kinds.maps import ADE20K, draw_nearness, normals_of_nearness
 from .kinds.pose import draw_people
-from .kinds.scribble import scribble_of
-from .kinds.segmentation import ADE20K
+from .kinds.strokes import scribble_of
 
 ImageArray = UInt8[np.ndarray, "h w 3"]
 

@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from ..models.trainable import load_own
 from ..models.transformers import choose_device
-from .edge_strength import followed
-from .kinds.canny import thin
-from .perceived import smooth
+from .base import smooth
+from .kinds.canny import followed, thin
 
 MODEL_TYPE = "hed"
 _BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # channels of VGG16

@@ -12,10 +12,10 @@ from .. import files
 from ..conditions.base import Condition
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import Failure
-from ..training.checkpoint import load_newest
 from ..training.log import Log
 from ..training.loop import CHECKPOINTS, train
 from ..training.session import Outcome, Plan, Session
+from ..training.state import load_newest
 from ..types import Monitor
 from .branch import Branch, set_weights, weights_of
 from .convergence import Measurement, Meter, Verdict, from_json, judge

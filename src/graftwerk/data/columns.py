@@ -13,7 +13,7 @@ from ..errors import BadInput, few
 from .dataset import Kind, packed_image
 from .documents.formats import is_image_path
 from .tables import AS_FOUND, Reading, Table, is_missing, is_number
-from .tables.roles import counts_rows, is_code, is_date, is_identifier, is_key
+from .tables.header import counts_rows, is_code, is_date, is_identifier, is_key
 
 Missing = Literal["ask", "drop", "learn"]
 KIND_WORDS: dict[Kind, str] = {

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded, few
 from . import raw
+from .benchmarks import values_of
 from .dataset import ImageArray, packed_image
 from .documents.formats import is_image_path
 from .images import ImageNotes, read_image
-from .pairs import values_of
 from .tables import is_missing, read_table
 
 if TYPE_CHECKING:

@@ -1,7 +1,4 @@
-"""Load a pipeline by name as a frozen diffusion model: the entry point of this package.
-
-The networks of a pipeline are built from their configurations and safetensors files.
-"""
+"""Load a pipeline by name as a frozen diffusion model, from its configurations and safetensors."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,7 +168,7 @@ class LatentSpace:
 
     Attributes:
         network: an `AutoencoderKL` of diffusers, or None.
-        precise: reads its weights again, if those of the network were rounded when it was loaded.
+        precise: reads its weights again where they were rounded for the network.
     """
 
     network: Any
@@ -273,18 +270,15 @@ class DiffusionModel:
 
     @cached_property
     def denoiser_fingerprint(self) -> str:
-        """Hash of everything that affects what is generated before an autoencoder decodes it.
-
-        Recorded with what was trained on this model: a LoRA or a branch fits every decoder.
-        """
+        """Hash of all but the decoder, recorded with what is trained: it fits every decoder."""
         if self.folder is None or self.folder.file is not None or self.decoder is None:
             return self.fingerprint
         return self.folder.fingerprint(self.space.identity)
 
     @property
     def bases(self) -> tuple[str, ...]:
-        """Fingerprints of models that a LoRA or branch for this one may have been trained on."""
-        former = () if self.folder is None else self.folder.former
+        """Fingerprints that a LoRA or branch for this model may have recorded."""
+        former = self.folder.former if self.folder else ()
         return (self.fingerprint, self.denoiser_fingerprint, *former)
 
     @property

@@ -62,7 +62,7 @@ class Base:
 
     def _load(self) -> "Encode":
         if "series" in self.reads:
-            from .networks import NetworkEncoder, load_network
+            from .tune import NetworkEncoder, load_network
 
             return NetworkEncoder(load_network(self, "series"))
         return FrozenEncoder(load_encoder(self.name, layer=self.layer, device=self.device))

@@ -66,7 +66,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
         folder: folder of the run, whose log and plot are retained.
         monitor: informed about progress.
     """
-    from .networks import ADAPTER, NetworkEncoder, encode, save_full
+    from .tune import ADAPTER, NetworkEncoder, encode, save_full
 
     head, tuning = run.tuning.head(), run.tuning
     test = problem.split.test

@@ -36,7 +36,7 @@ from .results import Score, ScoreDetails
 
 if TYPE_CHECKING:
     from ..requests.finetune import EvalFit, Predict
-    from .networks import NetworkEncoder
+    from .tune import NetworkEncoder
 
 
 KINDS = ("linear", "lora", "full")
@@ -338,7 +338,7 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
     def open_encoder() -> Encode:
         if bundle.kind == "linear":
             return base.encoder()
-        from .networks import load_tuned
+        from .tune import load_tuned
 
         return load_tuned(bundle, base)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..data.columns import number_of
 from ..data.tables import AS_FOUND, Reading, Table, is_missing, is_number, read_table
-from ..data.tables.roles import is_date
+from ..data.tables.header import is_date
 from ..errors import BadInput
 from .season import suggested_seasons
 

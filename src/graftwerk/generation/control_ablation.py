@@ -38,10 +38,9 @@ from ..recipes.evaluate import judge_right
 from ..recipes.registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD
 from ..recipes.scenes import facts_of_row, open_scenes
 from ..requests.control import ControlAblation
-from ..training.checkpoint import refuse_other
 from ..training.loop import CHECKPOINTS
 from ..training.session import Plan, Session
-from ..training.state import fast_precision, generator_for
+from ..training.state import fast_precision, generator_for, refuse_other
 from ..types import Monitor
 
 PROMPTS = ("none", "insufficient", "conflicting", "perfect")

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..blocks.captions import as_caption, remark_on
+from ..conditions.base import PERCEPTION
 from ..conditions.estimators import ESTIMATOR_ADVICE
 from ..conditions.kinds import condition_named
-from ..conditions.perceived import PERCEPTION
 from ..controlnet.inputs import ControlFidelity, OpenControls, measure_controls, open_controls
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from ..rag.answer import Asker, Stopwatch
 from ..rag.conversation import stand_alone
 from ..rag.results import Answer
-from ..requests.ask import Ask
+from ..requests.search import Ask
 from ..text_safety import as_html
-from ..types import Monitor
-from .arguments import or_silent
+from ..types import Monitor, Silent
 
 
 class Conversation:
@@ -62,7 +61,7 @@ class Conversation:
             asker = self._asker(request)
         with watch.time("rewrite"):
             asked = stand_alone(question, self.turns, asker.writer, asker.reader, asker.budget)
-        answer = asker.ask(asked, or_silent(monitor), watch)
+        answer = asker.ask(asked, monitor or Silent(), watch)
         changed = {"question": question, "asked": asked if asked != question else None}
         self.turns.append(answer.model_copy(update=changed))
         return self.turns[-1]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files, folders
 from ..adapters.manifest import write_bundle
-from ..conditions.base import Condition
+from ..conditions.base import PERCEPTION, Condition
 from ..conditions.kinds import condition_named
-from ..conditions.perceived import PERCEPTION
 from ..controlnet import checkpoint
 from ..controlnet.branch import Shape, weights_of
 from ..controlnet.convergence import Measurement
@@ -36,15 +35,14 @@ from ..errors import BadInput, Diverged
 from ..generation.authenticity import draws_blocks
 from ..models.encoders import note_unlike_blocks
 from ..models.hub import locate
+from ..requests.base import PathArgument, checked, path_texts
 from ..requests.control import ControlTrain
 from ..results import LeftOut
-from ..training.distributed import Group, joined
 from ..training.log import is_training
-from ..training.session import Plan, Precision, Session
+from ..training.session import Group, Plan, Precision, Session, joined
 from ..training.state import fast_precision, generator_for
 from ..types import Monitor, Silent
 from .adapters import ControlNet
-from .arguments import PathArgument, checked, or_silent, path_texts
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -160,7 +158,7 @@ def train_controlnet(
         out=folder,
         **options,
     )
-    return carry_out(request, lambda: pipe, or_silent(monitor))
+    return carry_out(request, lambda: pipe, monitor or Silent())
 
 
 def carry_out(

@@ -11,11 +11,10 @@ from ..errors import BadInput
 from ..models import encoders
 from ..models.hub import named_by_user
 from ..models.image_encoder import unit
-from ..requests.base import DEFAULT_ENCODER, Device
+from ..requests.base import DEFAULT_ENCODER, Device, checked
 from ..requests.search import Embed
 from ..results import Modality
-from ..types import Monitor, Role, Vectors
-from .arguments import checked, or_silent
+from ..types import Monitor, Role, Silent, Vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -137,7 +136,7 @@ class Encoder:
         Raises:
             BadInput: an item is neither a text nor an image, or is not supported by this encoder.
         """
-        listener = or_silent(monitor)
+        listener = monitor or Silent()
         texts: dict[int, str] = {}
         images: dict[int, Any] = {}
         rows: dict[int, Float32[np.ndarray, " d"]] = {}

@@ -21,8 +21,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
 from .. import files
-from ..adapters.export import to_onnx, to_sklearn
-from ..adapters.linear_head import Opinion, probabilities
+from ..adapters.linear_head import Opinion, probabilities, to_onnx, to_sklearn
 from ..adapters.manifest import holds
 from ..data.arrays import (
     Columns,
@@ -51,9 +50,9 @@ from ..finetune.saved import (
     require_saved,
 )
 from ..models.hub import named_by_user
+from ..requests.base import checked
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
-from .arguments import checked
 from .fitting import base_of, fit_problem, note_data, note_out_of_distribution, source_of
 
 if TYPE_CHECKING:

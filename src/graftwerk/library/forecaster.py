@@ -27,10 +27,9 @@ from ..forecast.results import BacktestRow
 from ..forecast.season import find_seasons
 from ..forecast.tune import KIND, tune
 from ..models.hub import named_by_user
-from ..requests.base import DEFAULT_FORECASTER, Device
+from ..requests.base import DEFAULT_FORECASTER, Device, checked
 from ..requests.finetune import Forecast
-from ..types import Monitor
-from .arguments import checked, or_silent
+from ..types import Monitor, Silent
 
 Covariates = Mapping[str, Any]
 _LEAST = 3  # minimum number of values of a history
@@ -167,7 +166,7 @@ class Forecaster:
             rank = Rank(self.rank, 2.0 * self.rank)
             method, training = cast("Method", self.method), Path(folder) / "training"
             options = (method, horizon, self.steps, rank, self.seed)
-            self._tuned = tune(self._network, history, *options, training, or_silent(monitor))
+            self._tuned = tune(self._network, history, *options, training, monitor or Silent())
         return self
 
     def seasons(self, series: Any) -> tuple[int, int]:

@@ -11,19 +11,20 @@ from ..errors import BadInput
 from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
 from ..models.language import load_writer
+from ..rag import evidence as grounds
 from ..rag.answer import Asker, Stopwatch
-from ..rag.evidence import (
-    EVIDENCE_HITS,
-    calibrate,
-    find_calibration,
-    find_threshold,
-    measure_all,
-    save_calibration,
-)
 from ..rag.results import Answer, Calibration
-from ..requests.ask import Ask, Calibrate
-from ..requests.base import DEFAULT_INDEX, Device, Mode
-from ..requests.search import IndexAdd, IndexRebuild, IndexRemove, Search
+from ..requests.base import (
+    DEFAULT_INDEX,
+    Device,
+    Mode,
+    PathArgument,
+    PathArguments,
+    checked,
+    path_texts,
+    texts,
+)
+from ..requests.search import Ask, Calibrate, IndexAdd, IndexRebuild, IndexRemove, Search
 from ..search import index as storage
 from ..search.database import FORMAT_VERSION
 from ..search.query import search
@@ -31,8 +32,7 @@ from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchRes
 from ..search.vector_cache import VectorCache
 from ..search.verify import verify_index
 from ..search.writing import add_files, lasting_name, load_own_encoder, rebuild_index, remove_files
-from ..types import Encoder, Monitor, Writer
-from .arguments import PathArgument, PathArguments, checked, or_silent, path_texts, texts
+from ..types import Encoder, Monitor, Silent, Writer
 from .chat import Conversation
 
 
@@ -131,8 +131,7 @@ class Index:
         with self._reading() as opened:
             encoder = rescorer = None
             if mode != "text":
-                encoder = self._own_encoder(opened)
-                rescorer = self._rescorer(encoder)
+                encoder, rescorer = self._own_encoders(opened)
             found = search(
                 opened,
                 encoder,
@@ -203,7 +202,7 @@ class Index:
         )
         with watch.time("open"):
             asker = self._asker(request, writer)
-        return asker.ask(request.question, or_silent(monitor), watch)
+        return asker.ask(request.question, monitor or Silent(), watch)
 
     def chat(self, *, writer: str | Writer = "extractive", **options: Any) -> Conversation:
         """Return a new conversation, whose questions may lean on those before them.
@@ -224,7 +223,7 @@ class Index:
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
             writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
-            threshold, line, measure = find_threshold(request, reader)
+            threshold, line, measure = grounds.find_threshold(request, reader)
         return Asker(
             find=partial(self._find_texts, k=request.k, mode=request.mode, where=request.where),
             reader=reader,
@@ -271,8 +270,8 @@ class Index:
             return self._calibration(opened)
 
     def _calibration(self, opened: storage.Index) -> tuple[Calibration | None, str]:
-        encoder = self._own_encoder(opened)
-        return find_calibration(self.folder, self._rescorer(encoder) or encoder)
+        encoder, rescorer = self._own_encoders(opened)
+        return grounds.find_calibration(self.folder, rescorer or encoder)
 
     def add(
         self,
@@ -313,7 +312,7 @@ class Index:
         }
         request = checked(IndexAdd, paths=path_texts(paths), index=self.folder, **predicted)
         self._require_open()
-        return add_files(request, (self._chosen, self._layer), self._load, or_silent(monitor))
+        return add_files(request, (self._chosen, self._layer), self._load, monitor or Silent())
 
     def remove(self, paths: PathArguments, *, monitor: Monitor | None = None) -> IndexChange:
         """Remove files or folders from the index; those on disk are not touched or needed.
@@ -325,7 +324,7 @@ class Index:
         """
         request = checked(IndexRemove, paths=path_texts(paths), index=self.folder)
         self._require_open()
-        return remove_files(self.folder, request.paths, or_silent(monitor))
+        return remove_files(self.folder, request.paths, monitor or Silent())
 
     def rebuild(
         self,
@@ -358,7 +357,9 @@ class Index:
             self._models.clear()  # the weights of a name may have changed
             if encoder is not None:
                 self._named.add(lasting_name(encoder))
-        change = rebuild_index(self.folder, choice, self._load, or_silent(monitor), upgrade=upgrade)
+        change = rebuild_index(
+            self.folder, choice, self._load, monitor or Silent(), upgrade=upgrade
+        )
         with self._lock:
             if upgrade or encoder is not None or layer is not None:
                 self._chosen, self._layer = None, None  # from now on those of the index
@@ -381,7 +382,11 @@ class Index:
         """
         self._require_open()
         return verify_index(
-            self.folder, repair=repair, sources=sources, load=self._load, monitor=or_silent(monitor)
+            self.folder,
+            repair=repair,
+            sources=sources,
+            load=self._load,
+            monitor=monitor or Silent(),
         )
 
     def calibrate(
@@ -406,13 +411,12 @@ class Index:
             BadInput: too few questions of a kind.
         """
         checked(Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate)
-        listener = or_silent(monitor)
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
         kinds = (list(answerable), list(unanswerable))
-        scores = measure_all(kinds, self._find_texts, reader, listener)
-        made = calibrate(scores[0], scores[1], false_answer_rate, reader, source)
-        save_calibration(self.folder, made)
+        scores = grounds.measure_all(kinds, self._find_texts, reader, monitor or Silent())
+        made = grounds.calibrate(scores[0], scores[1], false_answer_rate, reader, source)
+        grounds.save_calibration(self.folder, made)
         return made
 
     @contextmanager
@@ -438,10 +442,8 @@ class Index:
             raise BadInput(f"the index {self.folder} was closed.", "Open it again: Index(folder).")
 
     def _require_chosen(self, opened: storage.Index) -> None:
-        chosen = (self._chosen or opened.encoder_name, self._layer)
-        if (self._chosen, self._layer) == (None, None):
-            return
-        if chosen != (opened.encoder_name, opened.layer):
+        chosen, own = (self._chosen or opened.encoder_name, self._layer), opened.encoder_name
+        if (self._chosen, self._layer) != (None, None) and chosen != (own, opened.layer):
             encoder = self._load(*chosen)  # another name may still have the same weights
             opened.require_base(storage.describe_base(encoder, *chosen))
 
@@ -453,16 +455,14 @@ class Index:
                     self._models[name, layer] = load_encoder(name, layer=layer, device=self._device)
             return self._models[name, layer]
 
-    def _own_encoder(self, opened: storage.Index) -> Encoder:
-        return load_own_encoder(opened, self._load)
-
-    def _rescorer(self, encoder: Encoder) -> Encoder | None:
-        return None if encoder.rescorer is None else self._load(encoder.rescorer, None)
+    def _own_encoders(self, opened: storage.Index) -> tuple[Encoder, Encoder | None]:
+        """Return the index's encoder, and the one that its first hits are rescored with."""
+        encoder = load_own_encoder(opened, self._load)
+        return encoder, self._load(encoder.rescorer, None) if encoder.rescorer else None
 
     def _caching_encoders(self, opened: storage.Index) -> tuple[CachingEncoder, CachingEncoder]:
         if self._caching is None:
-            encoder = self._own_encoder(opened)
-            rescorer = self._rescorer(encoder)
+            encoder, rescorer = self._own_encoders(opened)
             finder = CachingEncoder(encoder)
             self._caching = finder, finder if rescorer is None else CachingEncoder(rescorer)
         return self._caching
@@ -471,15 +471,14 @@ class Index:
         self, question: str, k: int = 0, mode: Mode = "hybrid", where: Sequence[str] = ()
     ) -> list[Hit]:
         """Return the best `k` or `EVIDENCE_HITS` text passages, whichever is more."""
+        most = max(k, grounds.EVIDENCE_HITS)
         with self._reading() as opened:
             finder, reader = self._caching_encoders(opened)
-            if "image" in finder.reads:
-                where = [*where, "kind = text"]
-            rescorer, most = None if reader is finder else reader, max(k, EVIDENCE_HITS)
-            found = search(
+            rescorer = None if reader is finder else reader
+            where = [*where, *(["kind = text"] if "image" in finder.reads else [])]
+            return search(
                 opened, finder, question, k=most, mode=mode, where=where, rescorer=rescorer
-            )
-        return found.hits
+            ).hits
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
         requested = (request.writer, request.writer_model, request.max_tokens, request.timeout)

@@ -22,9 +22,9 @@ from ..generation.validate import require_class
 from ..models.checkpoint import own_classes
 from ..models.encoders import real_images_in
 from ..models.hub import locate, named_by_user
+from ..requests.base import PathArgument, checked, path_texts
 from ..requests.guide import Invert
-from ..types import Monitor
-from .arguments import PathArgument, checked, or_silent, path_texts
+from ..types import Monitor, Silent
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def invert(
             aim,
             None if start is None else as_image(start),
             lambda: pipe or Pipeline(request.model, device=request.device),
-            or_silent(monitor),
+            monitor or Silent(),
         )
 
 

@@ -32,10 +32,9 @@ from ..generation.spec import Options, Region, options_of, settled
 from ..generation.steered import Loader, SteeredModel
 from ..generation.validate import require_measure
 from ..models.hub import named_by_user
-from ..requests.base import DEFAULT_PIPELINE
+from ..requests.base import DEFAULT_PIPELINE, checked
 from ..requests.generate import Generate
 from ..types import Denoiser, Monitor, Silent
-from .arguments import checked
 
 if TYPE_CHECKING:
     from PIL.Image import Image

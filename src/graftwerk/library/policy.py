@@ -25,11 +25,10 @@ from ..policy.results import Success
 from ..policy.rollout import expert, of_policy, random_actions, success_of
 from ..policy.tune import KIND, RATES, Adapted, adapt, fitting
 from ..policy.world import CAMERAS, Robot, Task
-from ..requests.base import DEFAULT_POLICY, Device
+from ..requests.base import DEFAULT_POLICY, Device, checked
 from ..requests.blocks import View
 from ..requests.finetune import Fit
-from ..types import Monitor
-from .arguments import checked, or_silent
+from ..types import Monitor, Silent
 
 
 @dataclass
@@ -176,7 +175,7 @@ class Policy:
         method = cast("Method", self.method)
         rank, rate = Rank(self.rank, self.alpha), self.learning_rate
         how = fitting(method, self.steps, self.batch, rate, rank, self.seed)
-        self._adapted = adapt(self._model, data, how, what, or_silent(monitor))
+        self._adapted = adapt(self._model, data, how, what, monitor or Silent())
         self._tuned, self._scale = self._adapted.tuned, 1.0
         if data.camera in CAMERAS and len(data.tasks) == 1:  # of the Blocks world: for `task`
             target = data.tasks[0].removeprefix("reach the ")
@@ -210,7 +209,7 @@ class Policy:
             acts["its base"] = self._at_zero
         acts["the same without seeing"] = of_policy(self._model, blind=True)
         acts |= {"random": random_actions(self.seed), "expert": expert}
-        task, monitor = self.task_with(target, camera), or_silent(monitor)
+        task, monitor = self.task_with(target, camera), monitor or Silent()
         monitor.start("rolling out", len(acts) * count)
         rows = []
         for name, act in acts.items():

@@ -12,20 +12,17 @@ from ..errors import BadInput
 from ..generation.provenance import require_folder
 from ..models.hub import named_by_user
 from ..probing.results import Moved, Read, ReadoutResult, Share, Shift
-from ..requests.base import DEFAULT_PIPELINE
-from ..requests.probe import Readout
+from ..requests.base import DEFAULT_PIPELINE, checked
+from ..requests.models import Readout
 from ..text_safety import html_table
 from ..types import Monitor, Silent
-from .arguments import checked
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ..probing.intervene import Measure
     from ..probing.locations import EncoderLayer, Location
-    from ..probing.probe import Study
-    from ..probing.regression import Fit
-    from ..probing.targets import ProbeTargets
+    from ..probing.probe import Measure, Study
+    from ..probing.targets import Fit, ProbeTargets
 
 
 _JUDGED_SIDE = 16  # pixels; the judge reads images with multiples of this side
@@ -176,7 +173,7 @@ def _measure(
 
     Categories are only measured if the judge can read images of this size.
     """
-    from ..probing.intervene import JUDGED, ByColour, ByPerception, WithWords
+    from ..probing.probe import JUDGED, ByColour, ByPerception, WithWords
 
     plain: ByColour | ByPerception = ByColour()
     if request.perception is not None:

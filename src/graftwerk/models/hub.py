@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from ..errors import BadFile, BadInput, Failure, GraftError, UnknownName
 from ..settings import settings
@@ -220,7 +220,7 @@ def locate(name: str, kind: str | None = None) -> Path:
 
 
 def _offered(kind: str | None) -> str:
-    known = {**BUILTIN, **FETCHABLE}
+    known: dict[str, Any] = {**BUILTIN, **FETCHABLE}
     names = [name for name, entry in known.items() if kind in {None, entry.kind}]
     static = " or static" if kind is None else ""
     return f"{', '.join(names)}{static}, an existing folder, or a hub id owner/name@revision"

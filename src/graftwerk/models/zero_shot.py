@@ -27,7 +27,7 @@ from ..metrics.calibration import (
     negative_log_likelihood,
     softmax,
 )
-from ..requests.classify import Classify
+from ..requests.models import Classify
 from ..types import Encoder, Monitor
 from .checkpoint import class_number, read_object
 from .encoders import encode_image_files

@@ -32,7 +32,7 @@ from ..models.language.sentences import (
     rarity,
     split_sentences,
 )
-from ..requests.ask import Ask
+from ..requests.search import Ask
 from ..search.results import Hit
 from ..types import Encoder, Monitor, Source
 from .results import Calibration

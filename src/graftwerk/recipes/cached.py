@@ -19,8 +19,7 @@ from ..blocks.judge import as_input
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, MOST_OBJECTS, POSES, TIMES
 from ..diffusion.prompts import TextReader
 from ..types import Monitor
-from .arrays import Chunks, open_chunks
-from .scenes import Rows, Scenes, as_tensors, facts_of_row
+from .scenes import Chunks, Rows, Scenes, as_tensors, facts_of_row, open_chunks
 
 LENGTH = 40  # tokens of the longest caption, and its two marks
 START, END = "<|startoftext|>", "<|endoftext|>"

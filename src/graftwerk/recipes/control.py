@@ -28,12 +28,11 @@ from ..models.checkpoint import fingerprint
 from ..training.session import Plan, Session
 from ..training.state import generator_for
 from ..types import Monitor
-from .arrays import Chunks, open_chunks
 from .autoencoder import latents_identity
 from .cached import open_latents, open_states
 from .evaluate import judge_right
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
-from .scenes import Scenes, facts_of_row, hash_of_code, open_scenes
+from .scenes import Chunks, Scenes, facts_of_row, hash_of_code, open_chunks, open_scenes
 
 
 class ScenePairs:

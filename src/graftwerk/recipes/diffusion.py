@@ -21,13 +21,12 @@ from ..models.checkpoint import open_folder
 from ..models.transformers import load_network, quiet
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
-from .arrays import Chunks
 from .autoencoder import latents_identity
 from .cached import Captions, make_tokenizer, open_captions, open_latents, tokens_of
 from .evaluate import measure_sampled
 from .registry import TRAINING_WORLD, Setting
 from .result import put
-from .scenes import chances, in_order, open_scenes
+from .scenes import Chunks, chances, in_order, open_scenes
 
 _PARTIAL = 0.25  # share of captions that leave parts out
 _DROPPED = 0.12  # share of captions that are left out whole, so that it draws without one too

@@ -22,13 +22,12 @@ from ..errors import WrongBase
 from ..models.checkpoint import NOISE_AWARE
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
-from .arrays import Chunks
 from .autoencoder import latents_identity
 from .cached import open_latents
 from .diffusion import Sizes
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
-from .scenes import ABSENT, Scenes, in_order, open_scenes
+from .scenes import ABSENT, Chunks, Scenes, in_order, open_scenes
 
 PAIRS = tuple(f"{colour} {kind}" for colour in COLOURS for kind in KINDS)
 _GROUPS = (PAIRS, KINDS, COLOURS, GROUNDS, TIMES)

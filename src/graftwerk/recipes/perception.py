@@ -11,10 +11,10 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..blocks.geometry import JOINTS
 from ..blocks.judge import as_input
 from ..blocks.maps import CLASSES
 from ..blocks.perception import MODEL_TYPE, Perceived, PerceptionNetwork, load_perception
-from ..blocks.person import JOINTS
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting

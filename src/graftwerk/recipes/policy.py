@@ -22,10 +22,9 @@ from ..settings import settings
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
 from ..types import Monitor
-from .arrays import open_chunks
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
-from .scenes import hash_of_code, in_order
+from .scenes import hash_of_code, in_order, open_chunks
 
 _STRIDE = 2  # of the frames that are learned from: neighbours show nearly the same
 

@@ -5,7 +5,7 @@ A value that a request refuses is a `BadValue` of this package, never an error o
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -364,3 +364,45 @@ def allowed(error: "ErrorDetails") -> str:
         for name, bound in error.get("ctx", {}).items()
     }
     return words.format(**bounds)
+
+
+R = TypeVar("R", bound=Request[Any])
+PathArgument = str | os.PathLike[str]
+PathArguments = PathArgument | Iterable[PathArgument]
+
+
+def checked(
+    kind: type[R], /, *, hint: str = "", names: Mapping[str, str] | None = None, **values: Any
+) -> R:
+    """Return the request that a command would receive for these arguments.
+
+    Args:
+        kind: class of the request.
+        hint: what to do about a refused value; default: the hint of the request.
+        names: names of arguments that differ from the names of their fields, by field.
+        **values: the fields of the request.
+
+    Raises:
+        BadValue: a value is out of range.
+    """
+    try:
+        return kind(**values)
+    except BadValue as error:
+        raise BadValue(
+            (names or {}).get(error.field, error.field),
+            error.value,
+            error.allowed,
+            hint or error.hint,
+            missing=error.missing,
+        ) from error
+
+
+def path_texts(paths: PathArgument | Iterable[PathArgument]) -> list[str]:
+    """Return one or several paths as strings; non-UTF-8 bytes become surrogate escapes."""
+    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return [os.fspath(path) for path in several]
+
+
+def texts(given: str | Iterable[str]) -> list[str]:
+    """Return one or several texts as a list."""
+    return [given] if isinstance(given, str) else list(given)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 View = Literal["front", "left", "high"]  # cameras of the reaching task
-Target = Annotated[str, Field(min_length=1, description="color and kind of the object to reach")]
+GoalObject = Annotated[
+    str, Field(min_length=1, description="color and kind of the object to reach")
+]
 
 
 class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
@@ -59,7 +61,7 @@ class BlocksEpisodes(Request["graftwerk.policy.results.EpisodesWritten"]):
     """Record an expert that moves a gripper above an object, in LeRobot's folder layout."""
 
     count: int = Field(default=50, ge=1, le=limits.EPISODES, description="number of episodes")
-    target: Target = "red cube"
+    target: GoalObject = "red cube"
     camera: View = Field(default="front", description="where the camera is")
     size: SceneSide = 64
     out: PathField = Field(description="output folder; new or empty")

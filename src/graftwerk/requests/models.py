@@ -4,14 +4,37 @@ Requests of the tour.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from .base import POSITIONAL, EncoderName, PathField, Request, path_field
+from .. import limits
+from .base import (
+    DEFAULT_ENCODER,
+    DEFAULT_IMAGE_ENCODER,
+    DEFAULT_PIPELINE,
+    DEFAULT_POLICY,
+    POSITIONAL,
+    Data,
+    EncoderName,
+    HitCount,
+    Layer,
+    OptionalPath,
+    PathField,
+    PathText,
+    PathTexts,
+    Request,
+    TableRequest,
+    path_field,
+)
+from .blocks import GoalObject, View
 
 if TYPE_CHECKING:
+    import graftwerk.finetune.results
+    import graftwerk.metrics.results
     import graftwerk.models.results
+    import graftwerk.policy.results
+    import graftwerk.probing.results
     import graftwerk.results  # noqa: F401  named in brackets below
 
 
@@ -45,4 +68,225 @@ class Tour(Request["graftwerk.results.TourResult"]):
     full: bool = Field(
         default=False,
         description="run everything instead of showing recorded results of long runs",
+    )
+
+
+class Classify(
+    TableRequest["graftwerk.models.results.Classification | graftwerk.finetune.results.Predictions"]
+):
+    """Classify images or texts by your own labels or a model's classes, without training."""
+
+    pictures: PathTexts = path_field(
+        default=[],
+        description=(
+            "image files or folders of images; or texts, text files, tables, or - for one "
+            "text per line on standard input"
+        ),
+        json_schema_extra=POSITIONAL,
+    )
+    labels: list[str] = Field(
+        default_factory=list,
+        description=(
+            'labels, separated by commas: "a red cube,a blue cone" (default: the model\'s own '
+            "classes, if it is a classifier)"
+        ),
+    )
+    labels_file: OptionalPath = path_field(
+        default=None, description="file with one label per line, instead of --labels"
+    )
+    encoder: Annotated[
+        PathText,
+        Field(
+            description="for images a joint model, such as a CLIP or SigLIP folder; for texts any "
+            f"text encoder (default there: {DEFAULT_ENCODER}), or a hub id NAME@REVISION"
+        ),
+    ] = path_field(DEFAULT_IMAGE_ENCODER)
+    templates: list[str] = Field(
+        default_factory=list,
+        description=(
+            'prompt with {} in place of the label, such as "a photo of {}"; several are '
+            "averaged (default: templates that suit the encoder)"
+        ),
+    )
+    k: int = Field(
+        default=3, ge=1, le=limits.HITS, description="number of labels to report for each image"
+    )
+    content: Data[list[str]] = Field(
+        default=[], description="table column to read; repeatable (texts)"
+    )
+    target: Data[str | None] = Field(
+        default=None,
+        description="column with the true label, to measure accuracy (texts)",
+    )
+    threshold: float | None = Field(
+        default=None, ge=0, le=1, description="abstain below this probability (texts)"
+    )
+    out: OptionalPath = path_field(
+        default=None,
+        description=(
+            "output file with the table's columns and every label's probability: .csv, .jsonl"
+            " or .parquet (texts)"
+        ),
+    )
+    calibrate: OptionalPath = path_field(
+        default=None,
+        description=(
+            "labelled images to calibrate the probabilities on: a folder with metadata.jsonl "
+            "(label, or a caption that contains one label) or with one folder per label"
+        ),
+    )
+    calibration: OptionalPath = path_field(
+        default=None,
+        description="JSON file of the calibration: written with --calibrate, otherwise read",
+    )
+
+
+class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
+    """Probe a generator's activations for key points and attributes, and move along the probes."""
+
+    data: PathField = Field(
+        description="folder written by `graft blocks render`, or images with a metadata.jsonl",
+        json_schema_extra=POSITIONAL,
+    )
+    model: PathText = path_field(
+        default=DEFAULT_PIPELINE,
+        description=(
+            "diffusion pipeline; for --at latent also an AutoencoderKL folder, for --at "
+            "encoder also an image encoder"
+        ),
+    )
+    at: Literal["latent", "middle", "encoder"] = Field(
+        default="latent",
+        description=(
+            "activations to probe: the autoencoder's latents, the output of the U-Net's "
+            "middle block or of its last encoder block, or a hidden layer of an image encoder"
+        ),
+    )
+    layer: Layer = None
+    target: list[str] = Field(
+        default_factory=lambda: ["place"],
+        min_length=1,
+        max_length=64,
+        description=(
+            "place, distance, height, kind, colour, ground, time, keypoints, or a column of "
+            "numbers; repeatable"
+        ),
+    )
+    sigma: float = Field(
+        default=0.5, gt=0, le=1_000, description="noise level of the U-Net's input"
+    )
+    objects: int = Field(
+        default=1,
+        ge=1,
+        le=4,
+        description="use scenes with this many objects, and probe the leftmost object",
+    )
+    count: int = Field(
+        default=4_000, ge=40, le=limits.SCENES, description="maximum number of images"
+    )
+    moved: int = Field(
+        default=64,
+        ge=0,
+        le=1_000,
+        description="number of test images to move along each direction; 0: none",
+    )
+    perception: OptionalPath = path_field(
+        default=None,
+        description=(
+            "folder of a trained perception network, which measures what moved; default: "
+            "measured by colour against the row's median"
+        ),
+    )
+    out: PathField = path_field(
+        default=Path("readout"), description="output folder for the images along each direction"
+    )
+
+
+class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"]):
+    """Measure whether similar items are close: captions and images, and nearest neighbours."""
+
+    data: PathField = Field(
+        description=(
+            "folder of images with metadata.jsonl (file_name, caption, attributes), as "
+            "written by `graft blocks render`, or with one folder per label; for texts, a "
+            "table with a column text"
+        ),
+        json_schema_extra=POSITIONAL,
+    )
+    encoder: EncoderName = path_field(DEFAULT_IMAGE_ENCODER)
+    layer: Layer = None
+    k: int = Field(
+        default=10, ge=1, le=1_000, description="number of nearest neighbours to compare"
+    )
+
+
+class EvalRetrieval(Request["graftwerk.metrics.results.RetrievalEvaluation"]):
+    """Evaluate search on a file of paragraphs with questions."""
+
+    file: PathField = Field(
+        description="JSON: [{id, text, questions: [{question, answers}]}]",
+        json_schema_extra=POSITIONAL,
+    )
+    encoder: EncoderName = path_field(DEFAULT_ENCODER)
+    layer: Layer = None
+
+
+class EvalSimilarity(TableRequest["graftwerk.metrics.results.SimilarityEvaluation"]):
+    """Evaluate an encoder by the rank correlation of its cosines with human judgements."""
+
+    file: PathField = Field(
+        description="table with the columns text, text, score", json_schema_extra=POSITIONAL
+    )
+    encoder: EncoderName = path_field(DEFAULT_ENCODER)
+    layer: Layer = None
+
+
+class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
+    """Evaluate answers on a file of questions, some unanswerable, beside a simple baseline."""
+
+    file: PathField = Field(
+        description=(
+            "JSON: [{id, title, text, questions: [{question, answers}]}]; with --documents "
+            "[{question, answers, sentence}], with empty answers if the documents hold none, "
+            "and sentence: words of the sentence that answers"
+        ),
+        json_schema_extra=POSITIONAL,
+    )
+    documents: PathField | None = Field(
+        default=None, description="file or folder to answer the questions from"
+    )
+    encoder: EncoderName = path_field(DEFAULT_ENCODER)
+    writer: PathText = path_field(default="extractive", description="as in `graft ask`")
+    writer_model: str | None = Field(
+        default=None, description="model name to request from the server"
+    )
+    k: HitCount = Field(default=5, description="passages offered to the writer")
+    held_out: float = Field(
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="share of paragraphs to leave out, so that their questions have no answer",
+    )
+
+
+class EvalPolicy(Request["graftwerk.policy.results.PolicyEvaluation"]):
+    """Run a robot policy in simulation: its success beside chance and an exact expert."""
+
+    model: PathText = path_field(
+        default=DEFAULT_POLICY,
+        description="builtin/policy, or a folder of `graft recipe run policy` or of `graft fit`",
+        json_schema_extra=POSITIONAL,
+    )
+    count: int = Field(default=100, ge=1, le=limits.EPISODES, description="number of episodes")
+    target: GoalObject | None = Field(
+        default=None,
+        min_length=1,
+        description="color and kind of the object; default: what the policy was trained on",
+    )
+    camera: View | None = Field(
+        default=None, description="where the camera is; default: as in training"
+    )
+    out: OptionalPath = path_field(
+        default=None,
+        description="output file: the first six episodes in rows (.png) or as a film (.gif)",
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import files, folders, requests
-from ..commands import ask, embed, fit, search
+from ..commands import ask, fit, search
 from ..commands import fit as compare
 from ..commands import search as index
 from ..examples import HANDBOOK, QUESTIONS
@@ -82,7 +82,7 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
 
 def _embedded(request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     requested = requests.Embed(inputs=list(EMBEDDED), seed=request.seed, device=request.device)
-    embedding = embed.run_embed(requested, monitor)
+    embedding = search.run_embed(requested, monitor)
     vectors = np.asarray(embedding.vectors)
     return {"texts": EMBEDDED, "cosines": (vectors @ vectors.T).tolist()}
 

@@ -79,8 +79,8 @@ _ENTRY = {"step", "loss", "learning_rate", "gradient_norm"}  # of every line of 
 
 def is_training(folder: Path) -> bool:
     """Whether a folder contains an intact checkpoint or a training log."""
-    from .checkpoint import holds_sealed
     from .loop import CHECKPOINTS, LOG
+    from .state import holds_sealed
 
     if holds_sealed(folder / CHECKPOINTS):
         return True

@@ -15,11 +15,19 @@ from torch import Tensor
 from .. import files
 from ..errors import Cancelled, Diverged
 from ..types import Monitor
-from . import checkpoint
-from .checkpoint import Facts
 from .log import Log, plot_losses, prefetched, threads_for
 from .session import Outcome, Plan, Session, Task, only_writer
-from .state import arithmetic, begin, generator_for
+from .state import (
+    Facts,
+    arithmetic,
+    begin,
+    claim,
+    generator_for,
+    load_newest,
+    require_same,
+    save,
+    tidy,
+)
 
 CHECKPOINTS, LOG, PLOT = "checkpoints", "log.jsonl", "loss.png"
 _SKIPS_IN_ROW = 3
@@ -98,12 +106,12 @@ class _Training:
 
     def _resume(self) -> None:
         state, lead = self._state, self._group.leads
-        checkpoint.require_same(self._checkpoints, self._session.configuration)
+        require_same(self._checkpoints, self._session.configuration)
         if lead:
-            checkpoint.claim(self._checkpoints)
-            checkpoint.tidy(self._checkpoints)
+            claim(self._checkpoints)
+            tidy(self._checkpoints)
         self._group.wait()
-        loaded = checkpoint.load_newest(self._checkpoints, self._monitor.note)
+        loaded = load_newest(self._checkpoints, self._monitor.note)
         self._group.wait()
         if loaded is not None:
             parts, facts = loaded
@@ -218,7 +226,7 @@ class _Training:
                 "bfloat16": float(self._session.precision == "bfloat16"),
             },
         )
-        checkpoint.save(self._checkpoints, state.parts(), facts)
+        save(self._checkpoints, state.parts(), facts)
         entries = self._log.read()
         title = f"{state.step:,} of {plan.steps:,} steps, {state.seconds / 60:.0f} min"
         files.write_bytes(self._session.folder / PLOT, plot_losses(entries, title))

@@ -9,8 +9,7 @@ from tests.unit.finetune.conftest import *  # noqa: F403
 from tests.unit.finetune.conftest import sentences
 
 import graftwerk as gw
-from graftwerk.adapters.export import to_onnx, to_sklearn
-from graftwerk.adapters.linear_head import LinearHead, probabilities
+from graftwerk.adapters.linear_head import LinearHead, probabilities, to_onnx, to_sklearn
 from graftwerk.errors import BadInput, UnknownName
 
 TASKS = [("class", 2), ("class", 4), ("labels", 3), ("number", 1)]

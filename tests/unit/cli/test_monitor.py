@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from graftwerk.cli.progress import Terminal, course_of
-from graftwerk.cli.stopping import Stopping
+from graftwerk.cli.streams import Stopping
 from graftwerk.errors import Cancelled
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -2,9 +2,13 @@
 
 import pytest
 
-from graftwerk.cli.classify import alignment_lines, classification_lines, out_of_distribution_lines
 from graftwerk.cli.format import skipped_lines
-from graftwerk.cli.search import search_lines
+from graftwerk.cli.search import (
+    alignment_lines,
+    classification_lines,
+    out_of_distribution_lines,
+    search_lines,
+)
 from graftwerk.metrics.results import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall
 from graftwerk.models.results import (
     Classification,

@@ -6,7 +6,7 @@ import pytest
 
 import graftwerk as gw
 from graftwerk.errors import BadInput, BadValue
-from graftwerk.requests.ask import Chat
+from graftwerk.requests.search import Chat
 from graftwerk.results import Report
 
 QUESTIONS = ["When may foosball be played?", "And who pays for it in the mountains of Peru?"]

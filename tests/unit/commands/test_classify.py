@@ -13,7 +13,7 @@ from graftwerk.errors import BadFile, BadInput, Cancelled, LimitExceeded, WrongB
 from graftwerk.models import zero_shot as temperature
 from graftwerk.models.ood import measure_familiar
 from graftwerk.models.zero_shot import save_templates
-from graftwerk.requests.classify import Classify
+from graftwerk.requests.models import Classify
 from graftwerk.types import Silent
 
 ENCODER = "test/colours"

@@ -12,7 +12,7 @@ from graftwerk.cli.finetune import prediction_lines
 from graftwerk.commands import classify
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.models.zero_shot import TEXT_SCALE, TEXT_TEMPLATES
-from graftwerk.requests.classify import Classify
+from graftwerk.requests.models import Classify
 from graftwerk.types import Silent
 
 WORDS = ("red", "green", "blue")

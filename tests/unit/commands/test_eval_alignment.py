@@ -11,7 +11,7 @@ from graftwerk.blocks.dataset import write_dataset
 from graftwerk.commands import evaluate
 from graftwerk.errors import BadFile, BadInput, Cancelled
 from graftwerk.models.ood import measure_familiar
-from graftwerk.requests.evaluate import EvalAlignment
+from graftwerk.requests.models import EvalAlignment
 from graftwerk.types import Silent
 
 NAMES = ["red", "green", "blue", "white"]

@@ -10,7 +10,7 @@ from PIL import Image
 import graftwerk
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.cli.guide import sweep_lines
+from graftwerk.cli.images import sweep_lines
 from graftwerk.commands import guide
 from graftwerk.commands.guide import parse_scales, shape_of
 from graftwerk.errors import BadFile, BadInput, Failure, UnknownName

@@ -166,7 +166,7 @@ def test_words_are_moved_too_and_a_judge_says_whether_they_came(ask):
 
 
 def test_a_judge_names_words_of_the_first_object_and_of_the_whole(tmp_path):
-    from graftwerk.probing.intervene import ByColour, WithWords
+    from graftwerk.probing.probe import ByColour, WithWords
 
     list(write_dataset(tmp_path, 5, 12, 64))
     known = read_known(tmp_path, ["time", "colour"], 1)

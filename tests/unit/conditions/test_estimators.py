@@ -8,8 +8,7 @@ from PIL import Image
 
 from graftwerk.conditions.estimators import load_estimator
 from graftwerk.conditions.kinds import CONDITIONS
-from graftwerk.conditions.kinds.normals import normals_of_nearness
-from graftwerk.conditions.kinds.segmentation import ADE20K
+from graftwerk.conditions.kinds.maps import ADE20K, normals_of_nearness
 from graftwerk.errors import BadFile, BadInput
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype(np.uint8)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from graftwerk.cli.control import retained_lines
+from graftwerk.cli.images import retained_lines
 from graftwerk.commands import generate
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import write_controlnet

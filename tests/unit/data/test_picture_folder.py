@@ -5,8 +5,8 @@ import json
 import pytest
 
 from graftwerk import limits
+from graftwerk.data.benchmarks import attributes, read_labelled_texts
 from graftwerk.data.image_folder import LabelledImage, read_image_folder
-from graftwerk.data.pairs import attributes, read_labelled_texts
 from graftwerk.errors import BadFile, LimitExceeded
 
 

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from graftwerk.data.tables import Reading, read_table
-from graftwerk.data.tables.roles import is_date
+from graftwerk.data.tables.header import is_date
 
 FEW, MANY = 400, 10_000
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}

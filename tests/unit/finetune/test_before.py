@@ -9,10 +9,9 @@ from tests.unit.models.conftest import write_vision  # noqa: F401
 
 from graftwerk.adapters.linear_head import LinearHead
 from graftwerk.cli.finetune import comparison_lines
-from graftwerk.commands import fit as compare
 from graftwerk.data.targets import Targets
 from graftwerk.errors import BadInput
-from graftwerk.finetune import forgetting
+from graftwerk.finetune import compare
 from graftwerk.finetune.base_model import open_base
 from graftwerk.requests.finetune import Compare
 from graftwerk.types import Silent
@@ -36,7 +35,7 @@ def folders(tmp_path):
 def test_score_and_loss_are_those_of_the_head():
     head = LinearHead(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), "class", ("a", "b"), "")
     vectors = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], dtype=np.float32)
-    known = forgetting.PriorTask(
+    known = compare.PriorTask(
         "", head, ["w"] * 4, Targets("class", ("a", "b"), np.array([0, 0, 1, 1]))
     )
     score, loss = known.measure(lambda _items, _advance: vectors)
@@ -46,9 +45,9 @@ def test_score_and_loss_are_those_of_the_head():
 
 
 def test_rendered_objects_are_named_by_kind_and_colour(write_vision, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(forgetting, "_SCENES", 12)
+    monkeypatch.setattr(compare, "_SCENES", 12)
     base = open_base(str(write_vision("clip")), None, "cpu")
-    known = forgetting.of_scenes(base)
+    known = compare.of_scenes(base)
     assert len(known.items) == len(known.targets.values) == 12
     assert len(known.targets.labels) == 40
     assert known.head.labels[0] == known.targets.labels[0] == "a red sphere"
@@ -60,7 +59,7 @@ def test_rendered_objects_are_named_by_kind_and_colour(write_vision, monkeypatch
 def test_a_comparison_tells_what_a_joint_model_forgets(
     write_vision, folders, tmp_path, monkeypatch, named  # noqa: F811
 ):  # fmt: skip
-    monkeypatch.setattr(forgetting, "_SCENES", 8)
+    monkeypatch.setattr(compare, "_SCENES", 8)
     old_data = str(folders) if named else None
     found = compare.run_compare(
         Compare(

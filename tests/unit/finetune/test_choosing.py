@@ -3,10 +3,9 @@
 import pytest
 
 from graftwerk.finetune import compare
-from graftwerk.finetune.auto import candidates, cheapest, usual
 from graftwerk.finetune.compare import Comparison
 from graftwerk.finetune.results import Score
-from graftwerk.finetune.run import Run
+from graftwerk.finetune.run import Run, candidates, cheapest, usual
 from graftwerk.finetune.scoring import Settings
 from graftwerk.finetune.tune import Tuning
 

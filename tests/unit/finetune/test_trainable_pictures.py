@@ -8,7 +8,7 @@ from tests.unit.models.conftest import write_vision  # noqa: F401
 
 from graftwerk.data.dataset import OpenedData
 from graftwerk.finetune.base_model import open_base
-from graftwerk.finetune.networks import encode, inputs_of, load_network
+from graftwerk.finetune.tune import encode, inputs_of, load_network
 from graftwerk.models.trainable import TruncatedForward
 
 KINDS = ("clip", "siglip", "dinov2", "vit", "resnet")

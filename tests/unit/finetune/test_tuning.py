@@ -10,11 +10,10 @@ from tests.unit.finetune.conftest import write_csv
 
 from graftwerk.errors import BadInput, Cancelled, Diverged
 from graftwerk.finetune.base_model import open_base
-from graftwerk.finetune.networks import encode, inputs_of, load_network
 from graftwerk.finetune.problem import Source, open_problem
 from graftwerk.finetune.run import starting_head, tune
 from graftwerk.finetune.scoring import Settings
-from graftwerk.finetune.tune import Tuning
+from graftwerk.finetune.tune import Tuning, encode, inputs_of, load_network
 from graftwerk.models.trainable import TruncatedForward
 from graftwerk.types import Silent
 

@@ -11,7 +11,7 @@ from tests.pipelines import write_text_pipeline
 import graftwerk
 from graftwerk.blocks.captions import not_understood, remark_on
 from graftwerk.blocks.judge import Judgement, Seen
-from graftwerk.cli.guide import guide_lines, self_test_lines
+from graftwerk.cli.images import guide_lines, self_test_lines
 from graftwerk.commands.generate import run_generate
 from graftwerk.conditions.base import shuffled
 from graftwerk.conditions.kinds import condition_named

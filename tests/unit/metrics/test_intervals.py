@@ -9,7 +9,7 @@ from scipy.stats import beta, t
 from graftwerk.controlnet.convergence import gap_interval
 from graftwerk.finetune.scoring import score
 from graftwerk.metrics import intervals
-from graftwerk.probing.regression import _score
+from graftwerk.probing.targets import _score
 
 
 @pytest.fixture

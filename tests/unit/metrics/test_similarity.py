@@ -7,7 +7,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from graftwerk import limits
-from graftwerk.data.pairs import Pair, read_pairs
+from graftwerk.data.benchmarks import Pair, read_pairs
 from graftwerk.errors import BadFile, BadInput, LimitExceeded
 from graftwerk.metrics.retrieval import correlations
 

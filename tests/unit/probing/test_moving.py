@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from graftwerk.probing.intervene import STEPS, ByColour, effects_of, row_image
+from graftwerk.probing.probe import STEPS, ByColour, effects_of, row_image
 
 
 def square(x, y, side=8, colour=(200, 30, 30)):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from graftwerk.probing.regression import directions_of, read_out, shuffled, split_of
+from graftwerk.probing.targets import directions_of, read_out, shuffled, split_of
 
 
 def linear(count=800, width=20, noise=0.5, seed=0):

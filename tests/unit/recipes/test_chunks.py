@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from graftwerk.errors import Cancelled, Damaged
-from graftwerk.recipes.arrays import open_chunks
+from graftwerk.recipes.scenes import open_chunks
 from graftwerk.types import Silent
 
 COUNT = 1_500  # two files

@@ -11,10 +11,9 @@ from graftwerk.blocks.perception import load_perception
 from graftwerk.diffusion.pipeline import load_part
 from graftwerk.models.hub import builtin_folder
 from graftwerk.recipes import autoencoder
-from graftwerk.recipes.arrays import Chunks
-from graftwerk.recipes.reconstruction import Reconstruction, Weights, psnr
+from graftwerk.recipes.autoencoder import Reconstruction, Weights, psnr
 from graftwerk.recipes.registry import Setting
-from graftwerk.recipes.scenes import as_tensors, open_scenes
+from graftwerk.recipes.scenes import Chunks, as_tensors, open_scenes
 from graftwerk.types import Silent
 
 

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 
 from ...errors import UnknownName
 from ..base import Condition, Fidelity
-from . import canny, depth, hough, lineart, normals, pose, scribble, segmentation
+from .canny import CANNY
+from .hough import HOUGH
+from .maps import DEPTH, NORMALS, SEGMENTATION
+from .pose import POSE
+from .strokes import LINEART, SCRIBBLE
 
 __all__ = ["CONDITIONS", "Condition", "Fidelity", "condition_named"]
 
 CONDITIONS: Mapping[str, Condition] = {
-    kind.CONDITION.name: kind.CONDITION
-    for kind in (canny, hough, scribble, pose, segmentation, normals, depth, lineart)
+    kind.name: kind
+    for kind in (CANNY, HOUGH, SCRIBBLE, POSE, SEGMENTATION, NORMALS, DEPTH, LINEART)
 }
 
 

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from ...compiled import compiled
-from ..base import Condition, ImageBatch, SceneMaps, lines_of_maps
+from ..base import Condition, ImageBatch, SceneMaps, lines_of_maps, perceive
 from ..fidelity import drawing_problem, each, edge_f1, white_on_black
-from ..perceived import perceive
 from .canny import CannySettings, edge_map, find_directions
 
 _ANGLES = 180  # directions, one degree apart
@@ -179,7 +178,7 @@ def _read_scenes(images: ImageBatch) -> ImageBatch:
     return lines_of(outlines | creases)
 
 
-CONDITION = Condition(
+HOUGH = Condition(
     "hough",
     "straight lines",
     "Hough's transform on Canny's edges",

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
+from ...blocks.geometry import JOINTS
 from ...blocks.map_images import draw_keypoints
 from ...blocks.maps import CLASSES, Keypoints
-from ...blocks.person import JOINTS
-from ..base import Condition, ImageBatch, SceneMaps
+from ..base import PERCEPTION, Condition, ImageBatch, SceneMaps, perceive
 from ..fidelity import each
-from ..perceived import PERCEPTION, perceive
 
 _BRIGHT = 0.75  # value from which a coloured pixel is a joint's; bones have 0.6
 _HUE_REACH = 0.4  # of the distance between two joints' hues
@@ -145,7 +144,7 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
     return None
 
 
-CONDITION = Condition(
+POSE = Condition(
     "pose",
     "key points of people in OpenPose's colours",
     PERCEPTION,

@@ -24,9 +24,9 @@ _PARSERS = {
     ".rst": "data.documents.text:read_rst",
     **dict.fromkeys((".html", ".htm"), "data.documents.html:read_html"),
     ".pdf": "data.documents.pdf:read_pdf",
-    ".docx": "data.documents.docx:read_docx",
-    ".pptx": "data.documents.presentation:read_pptx",
-    ".odt": "data.documents.opendocument:read_odt",
+    ".docx": "data.documents.office:read_docx",
+    ".pptx": "data.documents.office:read_pptx",
+    ".odt": "data.documents.office:read_odt",
     ".epub": "data.documents.mixed:read_epub",
     ".eml": "data.documents.mixed:read_eml",
     ".ipynb": "data.documents.mixed:read_ipynb",
@@ -39,7 +39,6 @@ _PARSERS = {
         "data.images:image_document",
     ),
 }
-_ZIPPED = tuple(f"data.documents.{name}" for name in ("docx", "presentation", "opendocument"))
 SUFFIXES = tuple(sorted(_PARSERS))
 _NAME = re.compile(r"[a-zA-Z0-9_À-ɏ.~/\\:@+-]{1,255}")  # scripts without spaces are sentences
 _PATH = re.compile(r"[/\\]|\.[a-z][a-z0-9]{1,7}$", re.IGNORECASE)
@@ -94,7 +93,7 @@ def size_limit(path: str) -> int:
     module = _PARSERS.get(suffix_of(path), "").partition(":")[0]
     others = {
         "data.documents.pdf": limits.PDF_FILE,
-        **dict.fromkeys(_ZIPPED, limits.ZIP_UNPACKED),
+        "data.documents.office": limits.ZIP_UNPACKED,
         "data.images": limits.IMAGE_FILE,
     }
     return others.get(module, limits.TEXT_FILE) if module else 0

@@ -10,7 +10,7 @@ from ..checkpoint import ModelFolder, open_folder
 from ..hub import loading, locate, within
 from ..text_encoder import tokenize
 from ..transformers import choose_device, load_network, quiet
-from .reply import repeats, without_marks
+from . import repeats, without_marks
 
 _REPLACEMENT = "\ufffd"  # what a tokenizer shows for half a character
 

@@ -2,7 +2,7 @@ import pytest
 
 from graftwerk.errors import BadInput
 from graftwerk.models.language import load_writer
-from graftwerk.models.language.extractive import ExtractiveWriter
+from graftwerk.models.language.reading import ExtractiveWriter
 from graftwerk.types import Passage, Prompt, Source
 
 QUESTION = "May we play foosball during working hours?"

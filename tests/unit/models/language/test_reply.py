@@ -2,7 +2,7 @@
 
 import pytest
 
-from graftwerk.models.language.reply import repeats, without_marks
+from graftwerk.models.language import repeats, without_marks
 
 MARK = "be8a03c1327a094a"
 

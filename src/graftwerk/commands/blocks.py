@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files, folders, requests
 from ..blocks.captions import caption_of
-from ..blocks.dataset import write_dataset
-from ..blocks.map_images import sheet_of
+from ..blocks.map_images import sheet_of, write_dataset
 from ..blocks.renderer import render
 from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from ..blocks.sampling import sample_scene
@@ -35,8 +34,8 @@ from ..recipes.result import (
     open_result,
     write_result,
 )
-from ..requests.blocks import RecipeEval, RecipeRun
-from ..requests.blocks import RecipeList as Request
+from ..requests.models import RecipeEval, RecipeRun
+from ..requests.models import RecipeList as Request
 from ..training.session import Plan
 from ..types import Monitor, Silent
 
@@ -316,6 +315,6 @@ def _configuration(
 
 
 def _is_former(folder: Path) -> bool:
-    from ..training.log import is_training
+    from ..training.loop import is_training
 
     return is_training(folder)

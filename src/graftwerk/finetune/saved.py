@@ -391,8 +391,7 @@ def training_location(out: Path) -> Path:
 
 def is_retained(folder: Path) -> bool:
     """Whether a folder contains only one training, or several in numbered folders."""
-    from ..training.log import is_training
-    from ..training.loop import CHECKPOINTS, LOG, PLOT
+    from ..training.loop import CHECKPOINTS, LOG, PLOT, is_training
 
     names = folders.entries(folder)
     several = [folder / name for name in names if name.isdecimal()]

@@ -23,9 +23,9 @@ from .checkpoint import SERIES_MODELS, check_safetensors, open_folder, read_obje
 from .image_encoder import IMAGE_MODELS, ImageEncoder, geometry, image_processor, layer_of, sides
 from .static_encoder import MODEL_TYPE
 from .text_encoder import Recipe, TokenReader, read_recipe
-from .time_series import SeriesNetwork
 from .torch_text import (
     SentenceNetwork,
+    SeriesNetwork,
     image_states,
     read_tokens,
     tokenizer_definition,

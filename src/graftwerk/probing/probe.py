@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
-from ..blocks.judge import Judgement, load_judge
-from ..blocks.perception import load_perception
+from ..blocks.networks import Judgement, load_judge, load_perception
 from ..blocks.scene import KINDS
 from ..data.images import read_image
 from ..data.pixels import fit, to_levels, to_values

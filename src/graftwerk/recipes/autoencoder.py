@@ -16,8 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..blocks.judge import Judge, as_input, load_judge
-from ..blocks.perception import PerceptionNetwork, load_perception
+from ..blocks.networks import Judge, PerceptionNetwork, as_input, load_judge, load_perception
 from ..conditions.fidelity import is_drawn
 from ..conditions.kinds import CONDITIONS
 from ..data.pixels import to_levels

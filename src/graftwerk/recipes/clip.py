@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from .. import files
 from ..blocks.captions import Facts, ObjectFacts, say
-from ..blocks.judge import as_input
+from ..blocks.networks import as_input
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..models.checkpoint import open_folder
 from ..models.encoders import load_encoder

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..blocks.captions import Facts, say
-from ..blocks.judge import Judge, load_judge
+from ..blocks.networks import Judge, load_judge
 from ..blocks.scene import MOST_OBJECTS
 from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import noise_levels

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ..blocks.judge import MODEL_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
+from ..blocks.networks import JUDGE_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..training.session import Plan
 from .perception import SceneTask, Sizes, total_of
@@ -38,7 +38,7 @@ class Work(SceneTask):
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         config = {
-            "model_type": MODEL_TYPE,
+            "model_type": JUDGE_TYPE,
             "widths": list(sizes.widths),
             "kinds": list(KINDS),
             "colours": list(COLOURS),

@@ -7,7 +7,7 @@ import pytest
 from tests.pictures import COLOURS, colour_encoder, paint, serve_encoder
 from tests.support import HashEncoder, Recorder
 
-from graftwerk.blocks.dataset import write_dataset
+from graftwerk.blocks.map_images import write_dataset
 from graftwerk.commands import evaluate
 from graftwerk.errors import BadFile, BadInput, Cancelled
 from graftwerk.models.ood import measure_familiar

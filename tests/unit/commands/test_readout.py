@@ -11,7 +11,7 @@ from tests.networks import make
 from tests.pipelines import tiny_vae
 
 import graftwerk
-from graftwerk.blocks.dataset import write_dataset
+from graftwerk.blocks.map_images import write_dataset
 from graftwerk.cli.finetune import readout_lines
 from graftwerk.commands.evaluate import run_readout
 from graftwerk.errors import BadFile, BadInput, UnknownName

@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..data.images import read_image, write_image
 from ..errors import BadFile, BadInput, Cancelled, Failure, LimitExceeded, WrongBase
+from ..generation import provenance
 from ..generation.grid import Once, parse_grid
 from ..generation.guidance_report import chances_of
-from ..generation.provenance import (
-    LOCATIONS,
-    Record,
-    Steering,
-    read_record,
-    refuse_other,
-    require_folder,
-    started,
-    write_png,
-)
 from ..generation.results import (
     Generation,
     GridCell,
@@ -45,12 +36,12 @@ if TYPE_CHECKING:
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
     """Generate images; each is written as soon as its batch is done."""
     begin = time.perf_counter()
-    record = None if request.from_ is None else read_record(request.from_)
+    record = None if request.from_ is None else provenance.read_record(request.from_)
     requested = request if record is None else _repeated(request, record)
     spec = validate(requested, from_record=record is not None)
     for folder in (requested.out, requested.previews):
         if folder is not None:
-            require_folder(folder)
+            provenance.require_folder(folder)
 
     from ..diffusion.sampling import contact_sheet
     from ..library.adapters import open_spec
@@ -95,7 +86,7 @@ def _grid(
     pipe: "Pipeline",
     spec: GenerationSpec,
     request: Generate,
-    record: Record | None,
+    record: provenance.Record | None,
     monitor: Monitor,
 ) -> Generation:
     from ..diffusion.sampling import contact_sheet
@@ -160,7 +151,7 @@ def _draw_and_write(
         path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
             path = path.with_stem(f"{path.stem}-again")  # never overwrite the original
-        record = Record(
+        record = provenance.Record(
             request=job.request,
             fingerprint=job.model.fingerprint,
             number=made.number,
@@ -173,35 +164,37 @@ def _draw_and_write(
             regions=job.regions,
             weaker=job.weaker,
         )
-        write_png(path, made.image, record)
+        provenance.write_png(path, made.image, record)
         yield job.image_report(made, str(path)), made.image
 
 
-def _repeated(request: Generate, record: Record) -> Generate:
+def _repeated(request: Generate, record: provenance.Record) -> Generate:
     given = request.model_dump(include=request.model_fields_set - {"from_"})
-    recorded = record.request.model_dump(exclude=set(LOCATIONS))
+    recorded = record.request.model_dump(exclude=set(provenance.LOCATIONS))
     return Generate.model_validate(recorded | {"best_of": 1} | given)
 
 
-def _says(request: Generate, record: Record | None) -> bool:
+def _says(request: Generate, record: provenance.Record | None) -> bool:
     """Whether the prompt is a record's, which holds what the model was given."""
     return record is not None and "prompt" not in request.model_fields_set
 
 
-def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
+def _check_same(request: Generate, record: provenance.Record, job: "Job", monitor: Monitor) -> None:
     """Report why the repetition may differ from the image."""
     was, controls = record.request, job.controls.fingerprints
     for steering in (
-        Steering("lora", ("lora",), was.lora, record.loras, job.loras),
-        Steering("guide", ("guide",), was.guide, record.guides, job.prints),
-        Steering(
+        provenance.Steering("lora", ("lora",), was.lora, record.loras, job.loras),
+        provenance.Steering("guide", ("guide",), was.guide, record.guides, job.prints),
+        provenance.Steering(
             "control", ("control", "branch", "estimator"), was.control, record.controls, controls
         ),
-        Steering("init", ("init", "inpaint"), started(was), record.inits, job.inits),
-        Steering("region", ("region",), was.region, record.regions, job.regions),
-        Steering("autoguide", ("autoguide",), was.autoguide, record.weaker, job.weaker),
+        provenance.Steering(
+            "init", ("init", "inpaint"), provenance.started(was), record.inits, job.inits
+        ),
+        provenance.Steering("region", ("region",), was.region, record.regions, job.regions),
+        provenance.Steering("autoguide", ("autoguide",), was.autoguide, record.weaker, job.weaker),
     ):
-        refuse_other(request, str(request.from_), steering, monitor)
+        provenance.refuse_other(request, str(request.from_), steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint
     recorded = record.surroundings
     if made != here and "model" not in request.model_fields_set:
@@ -220,7 +213,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
         )
 
 
-def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
+def _groups(request: Generate, record: provenance.Record | None, job: "Job") -> "list[Group]":
     """Return the batches to generate; for a repetition, the recorded batch of the image."""
     from ..diffusion.sampling import largest_batch
     from ..generation.job import Group
@@ -297,7 +290,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
     """Generate every class at every scale from the same noise, and evaluate."""
     began = time.perf_counter()
     scales = parse_scales(request.scales)
-    require_folder(request.out)
+    provenance.require_folder(request.out)
     from ..diffusion.guidance import Overflowed
     from ..diffusion.sampling import contact_sheet
     from ..generation.guidance_sweep import open_ground, plot_sweep
@@ -430,7 +423,7 @@ def run_invert(request: Invert, monitor: Monitor) -> Inversion:
     aim = parse_target(request.to)
     check(request, aim)
     start = None if request.start is None else read_image(request.start)
-    require_folder(request.out)
+    provenance.require_folder(request.out)
     found = carry_out(
         request, aim, start, lambda: Pipeline(request.model, device=request.device), monitor
     )

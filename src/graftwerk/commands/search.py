@@ -27,18 +27,7 @@ from ..library.index import Index
 from ..metrics.plots import image_sheet
 from ..rag.evidence import LEAST_QUESTIONS
 from ..rag.results import Answer, Calibration, ChatResult
-from ..requests.search import (
-    Ask,
-    Calibrate,
-    Chat,
-    Embed,
-    IndexAdd,
-    IndexRebuild,
-    IndexRemove,
-    IndexStatus,
-    IndexVerify,
-    Search,
-)
+from ..requests import search
 from ..search.index import open_index
 from ..search.results import Embedding, Hit, IndexChange, IndexCheck, IndexState, SearchResult
 from ..types import Monitor, Vectors, report_reading
@@ -90,7 +79,7 @@ def _fitted(image: "Image") -> "Image":
     return image.resize((width, height), how)
 
 
-def run_search(request: Search, monitor: Monitor) -> SearchResult:
+def run_search(request: search.Search, monitor: Monitor) -> SearchResult:
     """Return the passages and images that match a query."""
     if request.sheet is not None and request.sheet.suffix.lower() != ".png":
         raise UnknownName("ending of the sheet", request.sheet.suffix, [".png"])
@@ -106,7 +95,7 @@ def run_search(request: Search, monitor: Monitor) -> SearchResult:
     return found.model_copy(update={"sheet": str(request.sheet)})
 
 
-def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
+def run_index_add(request: search.IndexAdd, monitor: Monitor) -> IndexChange:
     """Add files and folders to an index; see `Index.add`."""
     with Index(
         request.index, encoder=request.encoder, layer=request.layer, device=request.device
@@ -114,31 +103,31 @@ def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
         return index.add(**request.arguments("encoder", "layer", "seed"), monitor=monitor)
 
 
-def run_index_rebuild(request: IndexRebuild, monitor: Monitor) -> IndexChange:
+def run_index_rebuild(request: search.IndexRebuild, monitor: Monitor) -> IndexChange:
     """Rebuild an index in one step; see `Index.rebuild`."""
     with Index(request.index, device=request.device) as index:
         return index.rebuild(**request.arguments("seed"), monitor=monitor)
 
 
-def run_index_remove(request: IndexRemove, monitor: Monitor) -> IndexChange:
+def run_index_remove(request: search.IndexRemove, monitor: Monitor) -> IndexChange:
     """Remove files or whole folders from an index; see `Index.remove`."""
     with Index(request.index, device=request.device) as index:
         return index.remove(request.paths, monitor=monitor)
 
 
-def run_index_status(request: IndexStatus, monitor: Monitor) -> IndexState:  # noqa: ARG001  done at once
+def run_index_status(request: search.IndexStatus, monitor: Monitor) -> IndexState:  # noqa: ARG001  done at once
     """Return the contents of an index; see `Index.status`."""
     with Index(request.index, device=request.device) as index:
         return index.status()
 
 
-def run_index_verify(request: IndexVerify, monitor: Monitor) -> IndexCheck:
+def run_index_verify(request: search.IndexVerify, monitor: Monitor) -> IndexCheck:
     """Check an index; see `Index.verify`."""
     with Index(request.index, device=request.device) as index:
         return index.verify(sources=request.sources, repair=request.repair, monitor=monitor)
 
 
-def run_embed(request: Embed, monitor: Monitor) -> Embedding:
+def run_embed(request: search.Embed, monitor: Monitor) -> Embedding:
     """Embed the inputs in order."""
     write = _writer(request.out) if request.out is not None else None
     folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
@@ -206,7 +195,7 @@ def _as_parquet(inputs: Sequence[str], vectors: Vectors) -> bytes:
     return buffer.getvalue()
 
 
-def run_ask(request: Ask, monitor: Monitor) -> Answer:
+def run_ask(request: search.Ask, monitor: Monitor) -> Answer:
     """Answer a question."""
     notes = list(name_notes(request.question, any_word=False))
     for note in notes:
@@ -216,7 +205,7 @@ def run_ask(request: Ask, monitor: Monitor) -> Answer:
     return answer.model_copy(update={"notes": [*notes, *answer.notes]})
 
 
-def run_chat(request: Chat, monitor: Monitor) -> ChatResult:
+def run_chat(request: search.Chat, monitor: Monitor) -> ChatResult:
     """Answer questions in turn, and show each answer; at a terminal a failed turn ends nothing."""
     typed = not request.questions and sys.stdin is not None and sys.stdin.isatty()
     with Index(request.index, device=request.device) as index:
@@ -258,7 +247,7 @@ class Labelled:
     answerable: bool
 
 
-def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
+def run_calibrate(request: search.Calibrate, monitor: Monitor) -> Calibration:
     """Measure the evidence for every question and store the threshold in the index."""
     questions = read_questions(request.file, reading_of(request))
     with Index(request.index, device=request.device) as index:

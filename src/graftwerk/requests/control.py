@@ -17,14 +17,20 @@ from .base import (
     OptionalPath,
     OptionalPathText,
     Output,
+    Pairs,
     PathField,
     PathText,
     PathTexts,
+    PipelineName,
+    Precision,
     Request,
+    Resumable,
     Sampler,
     Sampling,
     SceneSide,
+    Steps,
     Training,
+    WarmRate,
     path_field,
 )
 from .generate import GuideLabels, GuideModel, GuidePlain
@@ -45,10 +51,7 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
         ),
         json_schema_extra=POSITIONAL,
     )
-    model: PathText = path_field(
-        default=DEFAULT_PIPELINE,
-        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
-    )
+    model: PipelineName = path_field(DEFAULT_PIPELINE)
     condition: str = Field(description="canny, depth, ...; see `graft condition list`")
     conditions: Data[OptionalPath] = path_field(
         default=None,
@@ -61,25 +64,16 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     out: Output[PathField] = Field(
         description="output folder for the branch, its measurements and its checkpoints"
     )
-    steps: Training[int] = Field(
-        default=1_000, ge=1, le=limits.TRAINING_STEPS, description="total training steps"
-    )
-    batch: Training[int] = Field(default=16, ge=1, le=4096, description="batch size, in pairs")
+    steps: Steps = Field(default=1_000, description="total training steps")
+    batch: Pairs = 16
     accumulate: Training[int] = Field(
         default=1,
         ge=1,
         le=4096,
         description="split each batch into this many gradient accumulation steps",
     )
-    learning_rate: Training[float] = Field(
-        default=1e-3, gt=0, le=1, description="peak learning rate, after warm-up"
-    )
-    minutes: Training[float | None] = Field(
-        default=None,
-        gt=0,
-        le=limits.TRAINING_MINUTES,
-        description="stop after this many minutes; run the command again to resume",
-    )
+    learning_rate: WarmRate = 1e-3
+    minutes: Resumable = None
     drop: Data[float] = Field(
         default=0.5, ge=0, le=1, description="share of prompts dropped in training"
     )
@@ -121,10 +115,7 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     stop: Training[bool] = Field(
         default=False, description="stop early when training has converged or does not learn"
     )
-    precision: Advanced[Literal["auto", "float32", "bfloat16"]] = Field(
-        default="auto",
-        description="floating-point precision; auto: bfloat16 if the device supports it",
-    )
+    precision: Advanced[Precision] = "auto"
 
 
 class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
@@ -138,10 +129,7 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
         ),
         json_schema_extra=POSITIONAL,
     )
-    model: PathText = path_field(
-        default=DEFAULT_PIPELINE,
-        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
-    )
+    model: PipelineName = path_field(DEFAULT_PIPELINE)
     condition: str = Field(
         default="segmentation", description="canny, depth, ...; see `graft condition list`"
     )
@@ -160,13 +148,9 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
     seeds: Training[int] = Field(
         default=3, ge=1, le=100, description="number of training runs per branch"
     )
-    steps: Training[int] = Field(
-        default=300, ge=1, le=limits.TRAINING_STEPS, description="steps per training run"
-    )
-    batch: Training[int] = Field(default=32, ge=1, le=4096, description="batch size, in pairs")
-    learning_rate: Training[float] = Field(
-        default=1e-3, gt=0, le=1, description="peak learning rate, after warm-up"
-    )
+    steps: Steps = Field(default=300, description="steps per training run")
+    batch: Pairs = 32
+    learning_rate: WarmRate = 1e-3
     scenes: Data[int] = Field(
         default=4_096, ge=4, le=limits.SCENES, description="number of training scenes, without DATA"
     )

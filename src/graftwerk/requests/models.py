@@ -22,7 +22,9 @@ from .base import (
     PathField,
     PathText,
     PathTexts,
+    Precision,
     Request,
+    Resumable,
     SceneSide,
     TableRequest,
     Training,
@@ -369,12 +371,7 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
     out: Output[PathField] = Field(
         description="folder for the model, its log and its checkpoints; a later run resumes from it"
     )
-    minutes: Training[float | None] = Field(
-        default=None,
-        gt=0,
-        le=limits.TRAINING_MINUTES,
-        description="stop after this many minutes; run the command again to resume",
-    )
+    minutes: Resumable = None
     steps: Training[int | None] = Field(
         default=None,
         ge=1,
@@ -398,10 +395,7 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         le=limits.SCENES,
         description="number of training scenes or series; default: the recipe's own",
     )
-    precision: Training[Literal["auto", "float32", "bfloat16"]] = Field(
-        default="auto",
-        description="floating-point precision; auto: bfloat16 if the device supports it",
-    )
+    precision: Training[Precision] = "auto"
     side: Training[Literal[64, 128] | None] = Field(
         default=None,
         description="image size in pixels; default: that of the models it depends on, otherwise 64",

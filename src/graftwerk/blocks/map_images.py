@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 # Sky, grass, sand, stone (road), cylinder (column) and person as ADE20K's palette has them; snow,
-# sphere, cube and cone in colours of it that no other class here comes near.
+# sphere, cube and cone in colors of it that no other class here comes near.
 PALETTE = {
     "sky": (6, 230, 230),
     "grass": (4, 250, 7),
@@ -75,7 +75,7 @@ def draw_normals(normals: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h 
 
 
 def draw_segmentation(classes: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Show each class in its colour from `PALETTE`."""
+    """Show each class in its color from `PALETTE`."""
     palette = np.array([PALETTE[name] for name in CLASSES], dtype=np.uint8)
     return np.take(palette, classes, axis=0)
 
@@ -90,7 +90,7 @@ def draw_outlines(
 def draw_keypoints(
     people: tuple[Keypoints, ...], height: int, width: int
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Plot visible key points and the bones between them in OpenPose's colours on black."""
+    """Plot visible key points and the bones between them in OpenPose's colors on black."""
     from PIL import Image, ImageDraw
 
     large = Image.new("RGB", (width * _FINE, height * _FINE))
@@ -153,7 +153,7 @@ def sheet_of(scene: Scene, size: int) -> "Image.Image":
 
 
 def _draw_objects(maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
-    """Show each object in a different colour, with sky and ground in grey."""
+    """Show each object in a different color, with sky and ground in grey."""
     count = int(maps.objects.max()) + 1
     hues = [_hue(4 * (number - FIRST_OBJECT_ID), 0.95) for number in range(2, max(2, count))]
     colours = np.array([(40, 40, 40), (90, 90, 90), *hues], dtype=np.uint8)
@@ -183,8 +183,8 @@ columns other than `file_name` start at this folder.
 | `train/metadata.jsonl` | per image `file_name`, `caption`, and the paths of what is below |
 | `conditions/depth/` | 16 bits, 65535 / depth along the viewing axis in scene units; 0 is the sky |
 | `conditions/normals/` | red right, green up, blue towards the camera; 255 is 1, 0 is -1; sky 128 |
-| `conditions/segmentation/` | one colour a class, below |
-| `conditions/keypoints/` | visible joints and bones of people, OpenPose COCO-18 colours |
+| `conditions/segmentation/` | one color a class, below |
+| `conditions/keypoints/` | visible joints and bones of people, OpenPose COCO-18 colors |
 | `conditions/outlines/` | outlines 255, creases 128 |
 | `scenes/NNNNNN.json` | the scene itself: camera, sun, ground, time, objects from left to right |
 

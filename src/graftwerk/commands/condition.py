@@ -220,7 +220,7 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
     begin = time.perf_counter()
     data = BoundaryData(request.data)
     find: Callable[[np.ndarray], np.ndarray] = canny.edge_strength
-    method = "colour at two scales"
+    method = "color at two scales"
     if request.plain:
         find, method = canny.plain_strength, "grey at one scale"
     if request.estimator is not None:

@@ -31,7 +31,7 @@ Measured = Mapping[str, Float64[np.ndarray, " n"]]
 Measure = Callable[[UInt8[np.ndarray, "n h w 3"]], Measured]
 NAMES = ("horizontal", "vertical", "area", "brightness")
 JUDGED = ("kind", "colour", "ground", "time")
-_APART = 40.0  # levels of 255 by which an object's colour differs from its row's
+_APART = 40.0  # levels of 255 by which an object's color differs from its row's
 _LEAST = 0.004  # share of an image that an object covers at least
 
 
@@ -42,7 +42,7 @@ class ByColour:
     half of a row, so the median of a row is its background.
     """
 
-    name = "colour against the row's median"
+    name = "color against the row's median"
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Measured:
         """Return the object's center and area as fractions of the image, and the brightness."""
@@ -81,7 +81,7 @@ class WithWords:
         self._judge = load_judge(builtin_folder("builtin/blocks-judge"), device)
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Measured:
-        """Kind and colour are NaN for an image without an object."""
+        """Kind and color are NaN for an image without an object."""
         predicted = [_words_of(judgement) for judgement in self._judge.judge(images)]
         found = dict(self._measure(images))
         for name in self._words:

@@ -323,7 +323,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 
     `edge_f1` is of the reconstruction's Canny edges, matched with those of the render within
     0.0075 of the diagonal, which at 64 pixels is the same pixel; `objects` is the share of objects
-    that the judge finds at their place with their kind and colour, `objects_of_real` that in the
+    that the judge finds at their place with their kind and color, `objects_of_real` that in the
     renders; `frechet` is the distance of both sets in the judge's features. Those by chance
     compare with other scenes. Figures that end in `_before` are of the
     autoencoder among the dependencies, where there is one.

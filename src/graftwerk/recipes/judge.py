@@ -19,7 +19,7 @@ from .scenes import ABSENT, Rows, Scenes, facts_of_row, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
 _DEVIATION = 0.8  # of the target around an object's middle, in places
-_LABELLED = 1.5  # distance up to which places learn kind and colour, in places
+_LABELLED = 1.5  # distance up to which places learn kind and color, in places
 _FAR = 1e6
 _FEW = -2.2  # logit of a chance of 0.1
 _NEAR = 0.15  # share of the image within which an answer belongs to an object
@@ -169,7 +169,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 
 
 def objects_right(rows: Rows, seen: Sequence[Judgement]) -> float:
-    """Return the share of objects that were found at their place with their kind and colour."""
+    """Return the share of objects that were found at their place with their kind and color."""
     return _share([_compare(row, one) for row, one in zip(rows, seen, strict=True)])
 
 

@@ -336,7 +336,7 @@ class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
     """Generate classes at several guidance scales, and measure distance, precision and recall."""
 
     classes: Sampling[str] = Field(
-        description="classes, separated by commas, or `all` for all shapes and colours"
+        description="classes, separated by commas, or `all` for all shapes and colors"
     )
     scales: Guidance[str] = Field(
         default="0,1,3,10,30", description="guidance scales, separated by commas"

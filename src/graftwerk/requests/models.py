@@ -201,7 +201,7 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
         default=None,
         description=(
             "folder of a trained perception network, which measures what moved; default: "
-            "measured by colour against the row's median"
+            "measured by color against the row's median"
         ),
     )
     out: PathField = path_field(

@@ -26,7 +26,7 @@ def encoder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def captioned(tmp_path):
-    """Three images of each of four colours, each slightly different."""
+    """Three images of each of four colors, each slightly different."""
     folder = tmp_path / "captioned"
     generator = np.random.default_rng(0)
     rows = []

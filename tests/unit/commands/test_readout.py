@@ -62,7 +62,7 @@ def test_latents_tell_where_the_object_is(ask):
             assert image.width * 4 == image.height * 5
     lines = "\n".join(readout_lines(report))
     assert "random weights" in lines
-    assert "colour against the row's median" in lines
+    assert "color against the row's median" in lines
 
 
 @pytest.mark.parametrize("at", ["middle", "encoder"])

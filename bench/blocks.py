@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from graftwerk.blocks.captions import caption_of
-from graftwerk.blocks.dataset import write_dataset
+from graftwerk.blocks.map_images import write_dataset
 from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene

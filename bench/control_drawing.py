@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench.control_settings import Sampled, Setting
 from graftwerk.blocks.captions import Facts, say
-from graftwerk.blocks.judge import load_judge
+from graftwerk.blocks.networks import load_judge
 from graftwerk.conditions.base import Condition
 from graftwerk.conditions.kinds import condition_named
 from graftwerk.controlnet.branch import Branch, Shape, make_branch

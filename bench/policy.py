@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import graftwerk as gw
-from graftwerk.blocks.perception import load_perception
+from graftwerk.blocks.networks import load_perception
 from graftwerk.library.policy import HELD_OUT
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.hub import builtin_folder

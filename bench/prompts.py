@@ -9,7 +9,7 @@ import numpy as np
 
 import graftwerk
 from graftwerk.blocks.captions import Facts, as_caption, parse, remark_on
-from graftwerk.blocks.judge import Judge, Judgement, load_judge
+from graftwerk.blocks.networks import Judge, Judgement, load_judge
 from graftwerk.generation.spec import options_of
 from graftwerk.models.hub import builtin_folder
 from graftwerk.types import Silent

@@ -15,8 +15,8 @@ from PIL import Image
 import graftwerk as gw
 from bench.prompts import is_meant
 from graftwerk.blocks.captions import facts_of, parse, say
-from graftwerk.blocks.judge import Judge, load_judge
 from graftwerk.blocks.maps import maps_of
+from graftwerk.blocks.networks import Judge, load_judge
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.metrics.plots import image_sheet

@@ -127,7 +127,7 @@ def pixel_pipeline(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def captioned_images(tmp_path_factory):
-    """Folder of eight squares of one colour each on another, with captions of four kinds."""
+    """Folder of eight squares of one color each on another, with captions of four kinds."""
     import json
 
     from PIL import Image

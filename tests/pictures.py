@@ -1,4 +1,4 @@
-"""A joint encoder that knows colours and nothing else, and images of one colour."""
+"""A joint encoder that knows colors and nothing else, and images of one color."""
 
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,9 @@ def colour_encoder(
     joint: bool = True,
     familiar: Familiar | None = None,
 ) -> ImageEncoder:
-    """Its vectors: where the colour points to; a text points to the sum of its colour words.
+    """Its vectors: where the color points to; a text points to the sum of its color words.
 
-    The state of an image is its mean colour.
+    The state of an image is its mean color.
     """
     table = np.array([(128, 128, 128), (128, 128, 128), *COLOURS.values()], dtype=np.float32)
 
@@ -89,7 +89,7 @@ def colour_encoder(
 
 
 def paint(path: Path, colour: tuple[int, int, int] | str, size: int = 8) -> Path:
-    """Write an image of one colour."""
+    """Write an image of one color."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (size, size), COLOURS.get(colour, colour)).save(path)
     return path

@@ -42,27 +42,24 @@ if TYPE_CHECKING:
     from .library.policy import Policy
     from .library.probing import probe
     from .requests.base import R_co, Request
-    from .requests.blocks import (
-        BlocksEpisodes,
-        BlocksRender,
-        BlocksReplay,
-        BlocksShow,
-        RecipeEval,
-        RecipeList,
-        RecipeRun,
-    )
     from .requests.control import (
         ConditionList,
         ControlAblation,
         ControlExport,
         ControlTrain,
         EvalEdges,
+        GuideCheck,
+        GuideSweep,
+        Invert,
         MakeCondition,
     )
     from .requests.finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
     from .requests.generate import Generate
-    from .requests.guide import GuideCheck, GuideSweep, Invert
     from .requests.models import (
+        BlocksEpisodes,
+        BlocksRender,
+        BlocksReplay,
+        BlocksShow,
         Classify,
         EvalAlignment,
         EvalAnswers,
@@ -73,6 +70,9 @@ if TYPE_CHECKING:
         ModelsInfo,
         ModelsList,
         Readout,
+        RecipeEval,
+        RecipeList,
+        RecipeRun,
         Tour,
     )
     from .requests.search import (

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.unit.finetune.conftest import *  # noqa: F403
 
 import graftwerk as gw
-from graftwerk.blocks.dataset import write_dataset
+from graftwerk.blocks.map_images import write_dataset
 from graftwerk.examples import HANDBOOK
 
 ROOT = Path(__file__).parents[2]

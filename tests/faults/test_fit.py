@@ -10,7 +10,7 @@ import pytest
 from tests.forking import Forking
 from tests.unit.finetune.conftest import sentences, tiny, write_csv  # noqa: F401
 
-from graftwerk.training.log import Log
+from graftwerk.training.loop import Log
 
 WEIGHTS = {"lora": "adapter/adapter_model.safetensors", "full": "model/model.safetensors"}
 

@@ -11,7 +11,7 @@ import pytest
 from tests.forking import Forking
 from tests.unit.finetune.conftest import sentences, tiny, write_csv  # noqa: F401
 
-from graftwerk.training.log import Log
+from graftwerk.training.loop import Log
 from graftwerk.training.state import load_newest
 
 _LONGEST = 120  # seconds that a condition is waited for

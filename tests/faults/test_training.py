@@ -11,7 +11,7 @@ from tests.forking import Forking
 from tests.train_toys import PLAN
 
 from graftwerk.folders import MARKER
-from graftwerk.training.log import Log
+from graftwerk.training.loop import Log
 from graftwerk.training.state import load_newest
 
 

@@ -323,7 +323,7 @@ def test_outlines_and_creases_of_a_cube() -> None:
 
 @pytest.mark.parametrize("time", TIMES)
 def test_colours_can_be_named(time: str) -> None:
-    """The nearest mean colour among solids of other kinds is one of the same name."""
+    """The nearest mean color among solids of other kinds is one of the same name."""
     means: dict[tuple[str, str], np.ndarray] = {}
     for kind in ("sphere", "cube", "cylinder", "cone"):
         for colour in COLOURS:

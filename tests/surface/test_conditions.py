@@ -52,7 +52,7 @@ def test_a_photograph_that_the_built_in_model_does_not_know(graft, photograph) -
         (["zzz", "photo.jpg"], "condition 'zzz' is not known. Allowed: all, canny"),
         (["depth"], "neither an image nor a scene was given"),
         (["depth", "nowhere.png"], "nowhere.png"),
-        (["depth", "photo.jpg", "--finished"], "photo.jpg is not a depth map: it is in colour"),
+        (["depth", "photo.jpg", "--finished"], "photo.jpg is not a depth map: it is in color"),
         (["canny", "photo.jpg", "--thresholds", "3"], "--thresholds '3' cannot be read"),
         (["canny", "photo.jpg", "--sigma", "0"], "above 0"),
         (["canny", "photo.jpg", "--kernel", "6"], "6 pixels wide has no middle pixel"),

@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from graftwerk.blocks.scene import scene_from_json
-from graftwerk.commands.ask import read_questions
+from graftwerk.commands.search import read_questions
 from graftwerk.data.benchmarks import read_labelled_texts
 from graftwerk.data.documents.sandbox import Reader
 from graftwerk.data.image_folder import read_image_folder
@@ -18,7 +18,7 @@ from graftwerk.files import read_json
 from graftwerk.generation.provenance import read_record
 from graftwerk.search.database import SNAPSHOT
 from graftwerk.search.vectors import read_snapshot
-from graftwerk.training.log import Log
+from graftwerk.training.loop import Log
 
 LONG_NUMBER = f'{{"text": "a", "label": {"9" * 5_000}}}'
 DEEP = "[" * 100_000

@@ -108,7 +108,7 @@ def _say_object(thing: ObjectFacts) -> str:
 
 
 def object_phrases() -> dict[str, str]:
-    """Map each colour and kind ("red cube") to its phrase in a caption ("a red cube")."""
+    """Map each color and kind ("red cube") to its phrase in a caption ("a red cube")."""
     return {
         f"{colour} {kind}": say(Facts((ObjectFacts(kind, colour),)))
         for colour in COLOURS
@@ -253,12 +253,12 @@ def as_caption(prompt: str) -> Reading | None:
 
 
 class _PromptReader:
-    """Reads words in turn; colour and pose wait for the object that follows, or join the last."""
+    """Reads words in turn; color and pose wait for the object that follows, or join the last."""
 
     def __init__(self) -> None:
         self._things: list[tuple[int, ObjectFacts]] = []  # with -1 for left, 1 for right
         self._unread: list[str] = []
-        self._waiting: dict[str, tuple[str, str]] = {}  # colour, pose, number: meaning and word
+        self._waiting: dict[str, tuple[str, str]] = {}  # color, pose, number: meaning and word
         self._found: dict[str, str] = {}  # ground and time
         self._group: range = range(0)  # of the last objects
         self._side, self._before, self._denied, self._on = 0, -1, False, False
@@ -376,7 +376,7 @@ def partial(facts: Facts, generator: np.random.Generator, keep: float = 0.6) -> 
 def conflicting(facts: Facts, generator: np.random.Generator, changes: int = 1) -> Facts:
     """Change exactly `changes` attributes, for prompts that contradict a condition.
 
-    An attribute is a kind, colour or pose of an object, the ground, or the time. Kinds only change
+    An attribute is a kind, color or pose of an object, the ground, or the time. Kinds only change
     among solids, so people stay people.
 
     Raises:

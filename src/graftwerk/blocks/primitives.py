@@ -1,6 +1,6 @@
 """Geometric primitives and their materials, and the lighting at each time of day.
 
-Colours are linear RGB.
+Colors are linear RGB.
 """
 
 import math
@@ -22,7 +22,7 @@ CAPSULE = 4  # end 3, end 3, radius
 
 PLAIN, HEAD = 0, 1  # materials; a head has hair and eyes
 
-# linear light reflected by each colour, red green blue
+# linear light reflected by each color, red green blue
 ALBEDO: dict[Colour, Vector] = {
     "red": (0.62, 0.025, 0.03),
     "orange": (0.86, 0.22, 0.015),
@@ -103,8 +103,8 @@ class Light(NamedTuple):
         colour: of the light.
         above: light from the sky on upward-facing surfaces.
         below: light reflected by the ground on downward-facing surfaces.
-        zenith: colour of the sky well above the horizon.
-        horizon: colour of the sky at the horizon, and of haze.
+        zenith: color of the sky well above the horizon.
+        horizon: color of the sky at the horizon, and of haze.
         glow: added to the sky near the sun.
         clouds: brightness of clouds; 0 for none.
         stars: brightness of stars; 0 for none.

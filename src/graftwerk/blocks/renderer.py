@@ -85,7 +85,7 @@ def _rough(x: float, y: float) -> float:
 
 @compiled
 def haze(direction: Vector, horizon: Vector, glow: Vector, towards: Vector) -> Vector:
-    """Return the colour of the horizon below a direction; `towards` is the direction of the sun."""
+    """Return the color of the horizon below a direction; `towards` is the direction of the sun."""
     facing = direction[0] * towards[0] + direction[2] * towards[2]
     across = (direction[0] ** 2 + direction[2] ** 2) * (towards[0] ** 2 + towards[2] ** 2)
     warm = (0.5 + 0.5 * facing / math.sqrt(across + 1e-12)) ** 2
@@ -94,7 +94,7 @@ def haze(direction: Vector, horizon: Vector, glow: Vector, towards: Vector) -> V
 
 @compiled
 def sky(direction: Vector, light: "Light") -> Vector:
-    """Return the colour of the sky in a direction."""
+    """Return the color of the sky in a direction."""
     height = max(0.0, direction[1])
     low = haze(direction, light.horizon, light.glow, light.towards)
     colour = mix(low, light.zenith, 1.0 - math.exp(-6.0 * height))
@@ -165,7 +165,7 @@ def head_albedo(normal: Vector, cosine: float, sine: float, skin: Vector) -> Vec
 
 _LIFT = 1e-4  # a shadow ray starts this far above the surface
 _SHADOW_RAYS = 4
-_HAZE = 40.0  # distance at which a third of a colour is left
+_HAZE = 40.0  # distance at which a third of a color is left
 
 
 @compiled

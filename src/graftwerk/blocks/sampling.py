@@ -41,7 +41,7 @@ _TRIES = 1_000
 def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Scene:
     """Sample scene `number` of the world with this seed; it does not depend on any other scene.
 
-    Objects do not touch, differ in kind or colour, lie completely inside a square image in an
+    Objects do not touch, differ in kind or color, lie completely inside a square image in an
     unambiguous left-to-right order, and each shows at least `VISIBLE_SHARE` of its silhouette.
 
     Args:

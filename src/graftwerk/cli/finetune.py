@@ -2,16 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..finetune.results import (
-    DataFacts,
-    FitComparison,
-    FitEvaluation,
-    FitResult,
-    LoraTrainResult,
-    Predictions,
-    Score,
-    ScoreDetails,
-)
+from ..finetune import results as reports
 from ..forecast.results import ForecastResult
 from ..policy.results import EpisodesWritten, PolicyEvaluation, PolicyFit
 from ..probing.results import ReadoutResult, Share, Shift
@@ -23,7 +14,7 @@ _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
 _MATRIX, _MISTAKES, _ROWS = 8, 5, 20
 
 
-def score_line(score: Score) -> str:
+def score_line(score: reports.Score) -> str:
     """Show a score with its interval and its baselines."""
     others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
     return (
@@ -32,7 +23,7 @@ def score_line(score: Score) -> str:
     )
 
 
-def details_lines(details: ScoreDetails | None) -> list[str]:
+def details_lines(details: reports.ScoreDetails | None) -> list[str]:
     """Precision and recall of each class beside their chance level, confusions, mistakes."""
     if details is None:
         return []
@@ -66,7 +57,7 @@ def details_lines(details: ScoreDetails | None) -> list[str]:
     return lines
 
 
-def _threshold_lines(details: ScoreDetails | None) -> list[str]:
+def _threshold_lines(details: reports.ScoreDetails | None) -> list[str]:
     """What would be answered, and how well, above a threshold."""
     if details is None or not details.thresholds:
         return []
@@ -85,7 +76,7 @@ def _unlearned_lines(counts: Mapping[str, int]) -> list[str]:
     return [f"not scored, because no example of the class was learned from: {shown}"]
 
 
-def data_lines(data: DataFacts) -> list[str]:
+def data_lines(data: reports.DataFacts) -> list[str]:
     """Show counts of the data."""
     parts = f"{data.train:,} to train, {data.validation:,} to validate, {data.test:,} to test"
     lines = [f"data: {parts}"]
@@ -105,7 +96,7 @@ def data_lines(data: DataFacts) -> list[str]:
     return lines + rows + unlearned + _left_out(data.left_out)
 
 
-def fit_lines(report: FitResult) -> list[str]:
+def fit_lines(report: reports.FitResult) -> list[str]:
     """Show the score first, then data, cost and path."""
     lines = [score_line(report.score), *details_lines(report.details)]
     lines += _threshold_lines(report.details)
@@ -134,7 +125,7 @@ def _model(name: str) -> str:
     return "the numbers, no pre-trained model" if name == "none" else printable(name)
 
 
-def comparison_lines(report: FitComparison) -> list[str]:
+def comparison_lines(report: reports.FitComparison) -> list[str]:
     """Show the recommendation, the table, and the learning curve."""
     before = [printable(report.before)] if report.before is not None else []
     name = report.ways[0].score.name
@@ -180,7 +171,7 @@ def comparison_lines(report: FitComparison) -> list[str]:
     ]
 
 
-def prediction_lines(report: Predictions) -> list[str]:
+def prediction_lines(report: reports.Predictions) -> list[str]:
     """One line an input, then how good they are where the labels are known."""
     lines = []
     measured = [] if report.score is None else [score_line(report.score)]
@@ -202,7 +193,7 @@ def prediction_lines(report: Predictions) -> list[str]:
     return lines + measured
 
 
-def evaluation_lines(report: FitEvaluation) -> list[str]:
+def evaluation_lines(report: reports.FitEvaluation) -> list[str]:
     """Show the score, each class, and the mistakes."""
     lines = [score_line(report.score), *details_lines(report.details)]
     lines += _unlearned_lines(report.unlearned)
@@ -223,7 +214,7 @@ def _left_out(entries: Sequence[LeftOut]) -> list[str]:
     return shown + ([f"  and {more} more"] if more > 0 else [])
 
 
-def lora_lines(report: LoraTrainResult) -> list[str]:
+def lora_lines(report: reports.LoraTrainResult) -> list[str]:
     """Show the loss before and after, cost, path, and how to use the result."""
     what = "noise" if report.task == "generate" else "text"
     lines = [

@@ -3,15 +3,7 @@
 from ..blocks.results import RecipeEvaluation, RecipeList, RecipeResult
 from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
 from ..controlnet.results import Ablation, AblationRow, ControlExported, ControlTrained
-from ..generation.results import (
-    Generation,
-    GuideSweepReport,
-    GuideVerdicts,
-    ImageVerdict,
-    Inversion,
-    SelfTest,
-    SweepRow,
-)
+from ..generation import results as reports
 from ..text_safety import printable
 from .format import dim, table
 
@@ -53,7 +45,7 @@ def trained_lines(report: ControlTrained) -> list[str]:
     ]
 
 
-def retained_lines(report: Generation) -> list[str]:
+def retained_lines(report: reports.Generation) -> list[str]:
     """Show how well generated images follow their controls."""
     lines = []
     for one in report.controls:
@@ -101,7 +93,7 @@ def exported_lines(report: ControlExported) -> list[str]:
     ]
 
 
-def guide_lines(report: Generation) -> list[str]:
+def guide_lines(report: reports.Generation) -> list[str]:
     """Show what each guide did, and which guides conflict."""
     lines = []
     for guide in report.guides:
@@ -120,7 +112,7 @@ def guide_lines(report: Generation) -> list[str]:
     return lines + check_table(report.verdicts) + self_test_lines(report.self_test)
 
 
-def verdict_lines(report: GuideVerdicts) -> list[str]:
+def verdict_lines(report: reports.GuideVerdicts) -> list[str]:
     """Show one line per image with a column per realism check."""
     requested = "" if report.label is None else f" of {printable(report.label)!r}"
     return [
@@ -132,7 +124,7 @@ def verdict_lines(report: GuideVerdicts) -> list[str]:
     ]
 
 
-def inversion_lines(report: Inversion) -> list[str]:
+def inversion_lines(report: reports.Inversion) -> list[str]:
     """Show the result, and its realism checks."""
     lines = [printable(path) for path in report.pictures]
     lines += [f"film: {printable(report.film)}", f"losses: {printable(report.losses_file)}"]
@@ -148,7 +140,7 @@ def inversion_lines(report: Inversion) -> list[str]:
     return [*lines, f"{report.seconds:.1f} s"]
 
 
-def self_test_lines(test: SelfTest | None) -> list[str]:
+def self_test_lines(test: reports.SelfTest | None) -> list[str]:
     """What the realism checks can tell at all."""
     if test is None:
         return []
@@ -162,7 +154,7 @@ def self_test_lines(test: SelfTest | None) -> list[str]:
     return [f"{line}: it cannot tell real images here, so it calls none real"]
 
 
-def check_table(verdicts: list[ImageVerdict]) -> list[str]:
+def check_table(verdicts: list[reports.ImageVerdict]) -> list[str]:
     """Format a row of realism checks per image; ! marks a failed check."""
     if not verdicts:
         return []
@@ -175,7 +167,7 @@ def check_table(verdicts: list[ImageVerdict]) -> list[str]:
     return table(["image", "verdict", "strangeness", *names], rows)
 
 
-def sweep_lines(report: GuideSweepReport) -> list[str]:
+def sweep_lines(report: reports.GuideSweepReport) -> list[str]:
     """Show the table, ending with a fresh real sample, and a summary in words."""
     rows = [
         [name, *(f"{value:.2f} ±{margin:.2f}" for value, margin in _pairs(row))]
@@ -192,7 +184,7 @@ def sweep_lines(report: GuideSweepReport) -> list[str]:
     ]
 
 
-def _pairs(row: SweepRow) -> list[tuple[float, float]]:
+def _pairs(row: reports.SweepRow) -> list[tuple[float, float]]:
     return [
         (row.frechet, row.frechet_margin),
         (row.precision, row.precision_margin),

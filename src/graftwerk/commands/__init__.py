@@ -133,13 +133,13 @@ CATALOGUE: tuple[Command, ...] = (
     Command(
         ("ask",),
         "Ask",
-        "commands.ask:run_ask",
+        "commands.search:run_ask",
         'graft ask "Are we allowed to play foosball during working hours?"',
     ),
     Command(
         ("chat",),
         "Chat",
-        "commands.ask:run_chat",
+        "commands.search:run_chat",
         'graft chat --questions "How long is parental leave paid?" --questions "When does it begin?"',
     ),
     Command(
@@ -149,7 +149,10 @@ CATALOGUE: tuple[Command, ...] = (
         'graft embed "a red cube" "a blue cone" --out vectors.npy',
     ),
     Command(
-        ("calibrate",), "Calibrate", "commands.ask:run_calibrate", "graft calibrate questions.jsonl"
+        ("calibrate",),
+        "Calibrate",
+        "commands.search:run_calibrate",
+        "graft calibrate questions.jsonl",
     ),
     Command(
         ("eval", "retrieval"),
@@ -280,37 +283,37 @@ CATALOGUE: tuple[Command, ...] = (
     Command(
         ("guide", "check"),
         "GuideCheck",
-        "commands.guide:run_guide_check",
+        "commands.generate:run_guide_check",
         'graft guide check pictures/ --class "red cube"',
     ),
     Command(
         ("guide", "sweep"),
         "GuideSweep",
-        "commands.guide:run_guide_sweep",
+        "commands.generate:run_guide_sweep",
         'graft guide sweep --classes "red cube,blue cone"',
     ),
     Command(
         ("invert",),
         "Invert",
-        "commands.guide:run_invert",
+        "commands.generate:run_invert",
         'graft invert --to "class=red cube" --space latent',
     ),
     Command(
         ("control", "train"),
         "ControlTrain",
-        "commands.control:run_control_train",
+        "commands.condition:run_control_train",
         "graft control train pictures/ --condition canny --out branch",
     ),
     Command(
         ("control", "ablation"),
         "ControlAblation",
-        "commands.control:run_control_ablation",
+        "commands.condition:run_control_ablation",
         "graft control ablation --condition segmentation --out ablation",
     ),
     Command(
         ("control", "export"),
         "ControlExport",
-        "commands.control:run_control_export",
+        "commands.condition:run_control_export",
         "graft control export canny --out controlnet",
     ),
     Command(

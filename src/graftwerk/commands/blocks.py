@@ -16,27 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files, folders, requests
 from ..blocks.captions import caption_of
-from ..blocks.dataset import write_dataset
-from ..blocks.map_images import sheet_of
+from ..blocks.map_images import sheet_of, write_dataset
 from ..blocks.renderer import render
 from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from ..blocks.sampling import sample_scene
 from ..blocks.scene import scene_to_data
 from ..errors import BadFile, BadInput, Cancelled
 from ..models.hub import builtin_folder
+from ..recipes import result
 from ..recipes.registry import LARGE_SIDE, RECIPES, SIDE, Entry, Observable, Setting, find
-from ..recipes.result import (
-    MODEL,
-    Made,
-    common_side,
-    history_of,
-    open_dependencies,
-    open_judge,
-    open_result,
-    write_result,
-)
-from ..requests.blocks import RecipeEval, RecipeRun
-from ..requests.blocks import RecipeList as Request
+from ..requests.models import RecipeEval, RecipeRun
+from ..requests.models import RecipeList as Request
 from ..training.session import Plan
 from ..types import Monitor, Silent
 
@@ -109,12 +99,12 @@ def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
 
     began = time.perf_counter()
     entry = find(request.name)
-    folder = open_result(request.model or builtin_folder(entry.builtin), entry.name)
+    folder = result.open_result(request.model or builtin_folder(entry.builtin), entry.name)
     recipe = entry.load()
     if request.sheet is not None and not hasattr(recipe, "sheet"):
         raise BadInput(f"the recipe {entry.name} has no --sheet.", "Leave it out.")
-    dependencies = open_judge(entry, request.judge) | _compared(request, entry, folder)
-    side = common_side(None, dependencies | {"model": folder})
+    dependencies = result.open_judge(entry, request.judge) | _compared(request, entry, folder)
+    side = result.common_side(None, dependencies | {"model": folder})
     setting = Setting(request.seed, choose_device(request.device), dependencies, monitor, side)
     figures = recipe.evaluate(folder, request.count, setting)
     if request.sheet is not None:
@@ -138,9 +128,11 @@ def _compared(request: RecipeEval, entry: Entry, folder: Path) -> dict[str, Path
     takes = ("autoencoder",) if entry.name == "autoencoder" else ()
     if takes and request.autoencoder is None:
         own = builtin_folder(entry.builtin)
-        same_side = common_side(None, {"": folder}) == common_side(None, {"": own})
+        same_side = result.common_side(None, {"": folder}) == result.common_side(None, {"": own})
         named["autoencoder"] = own if same_side and folder != own else None
-    return open_dependencies(replace(entry, takes=takes, needs=() if whole else entry.needs), named)
+    return result.open_dependencies(
+        replace(entry, takes=takes, needs=() if whole else entry.needs), named
+    )
 
 
 def _reached(entry: Entry, figures: dict[str, float]) -> dict[str, bool]:
@@ -186,12 +178,12 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     entry = find(request.name)
     out = request.out.absolute()
     takes = ("clip", "autoencoder", "diffusion", "perception")
-    dependencies = open_dependencies(entry, {name: getattr(request, name) for name in takes})
-    judge = open_judge(entry, request.judge)
+    dependencies = result.open_dependencies(entry, {name: getattr(request, name) for name in takes})
+    judge = result.open_judge(entry, request.judge)
     folders.require_free(out, KIND, KIND, _is_former)
-    folders.require_outside((*dependencies.values(), *judge.values()), out / MODEL)
+    folders.require_outside((*dependencies.values(), *judge.values()), out / result.MODEL)
     recipe = entry.load()
-    side = common_side(request.side, {**dependencies, **judge})
+    side = result.common_side(request.side, {**dependencies, **judge})
     sizes = _sizes(request, recipe, dependencies, side)
     configuration = _configuration(request, sizes, dependencies, side)
     require_same(out / CHECKPOINTS, configuration)
@@ -211,7 +203,7 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
         outcome, figures = _train(entry, sizes, setting, session)
     return RecipeResult(
         recipe=entry.name,
-        model=str(out / MODEL),
+        model=str(out / result.MODEL),
         steps=outcome.step,
         planned=sizes.plan.steps,
         finished=outcome.finished,
@@ -239,7 +231,7 @@ def _train(
     if group.leads:
         finished = setting.dependencies.get(entry.name)
         count = min(_HELD_OUT, max(_FEWEST, sizes.scenes // 2))
-        made = Made(
+        made = result.Made(
             entry=entry,
             configuration=session.configuration,
             outcome=outcome,
@@ -247,10 +239,10 @@ def _train(
             batch=plan.batch,
             device=setting.device,
             processes=group.size,
-            before=history_of(finished) if finished else (),
+            before=result.history_of(finished) if finished else (),
         )
-        figures = write_result(
-            session.folder / MODEL,
+        figures = result.write_result(
+            session.folder / result.MODEL,
             made,
             save=lambda folder: work.save(folder, outcome.average),
             complete=partial(getattr(recipe, "complete", _add_nothing), setting=setting),
@@ -316,6 +308,6 @@ def _configuration(
 
 
 def _is_former(folder: Path) -> bool:
-    from ..training.log import is_training
+    from ..training.loop import is_training
 
     return is_training(folder)

@@ -18,6 +18,7 @@ from ..errors import BadInput
 from ..finetune.base_model import FrozenEncoder
 from ..finetune.results import Predictions
 from ..metrics.calibration import softmax
+from ..models import zero_shot
 from ..models.encoders import (
     Encoded,
     encode_image_files,
@@ -27,22 +28,6 @@ from ..models.encoders import (
 )
 from ..models.image_encoder import ImageEncoder
 from ..models.results import Classification, ClassifiedImage, LabelProbability, TemperatureFit
-from ..models.zero_shot import (
-    TEXT_SCALE,
-    TEXT_TEMPLATES,
-    Scorer,
-    check_templates,
-    cut_labels,
-    describe,
-    fit,
-    head_scorer,
-    label_vectors,
-    read_fit,
-    read_labels,
-    require_joint,
-    save_fit,
-    templates_of,
-)
 from ..requests.base import DEFAULT_ENCODER
 from ..requests.models import Classify
 from ..results import Skipped
@@ -69,14 +54,16 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
     require_images_only(request)
     begin = time.perf_counter()
     named = bool(request.labels or request.labels_file is not None)
-    labels = read_labels(request) if named else []
-    given = check_templates(request.templates)
+    labels = zero_shot.read_labels(request) if named else []
+    given = zero_shot.check_templates(request.templates)
     paths, skipped = _list(request)
     encoder = load_encoder(request.encoder, device=request.device)
     own = isinstance(encoder, ImageEncoder) and bool(encoder.classes)
     if not named and not own:
-        labels = read_labels(request)  # raises, as there are none
-    images = encoder if own and isinstance(encoder, ImageEncoder) else require_joint(encoder)
+        labels = zero_shot.read_labels(request)  # raises, as there are none
+    images = (
+        encoder if own and isinstance(encoder, ImageEncoder) else zero_shot.require_joint(encoder)
+    )
     retained = _retained_fit(request, images)
     if own:
         if given:
@@ -84,14 +71,14 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
                 f"{images.name} has classes of its own, which are put into no template.",
                 "Leave --templates out.",
             )
-        scorer = head_scorer(images, labels)
+        scorer = zero_shot.head_scorer(images, labels)
     else:
         scorer = _by_words(images, labels, _choose_templates(given, retained, images), monitor)
     fitted = None
     if request.calibrate is not None:
-        fitted = fit(request.calibrate, scorer, request.seed, monitor)
+        fitted = zero_shot.fit(request.calibrate, scorer, request.seed, monitor)
         if request.calibration is not None:
-            save_fit(request.calibration, fitted)
+            zero_shot.save_fit(request.calibration, fitted)
     used = fitted or retained
     temperature = used.temperature if used else 1.0
     encoded = encode_image_files(scorer.encoder, paths, monitor)
@@ -108,7 +95,7 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
         fingerprint=encoder.fingerprint,
         logit_scale=images.logit_scale or 1.0,
         temperature=temperature,
-        calibration=describe(used, scorer.labels),
+        calibration=zero_shot.describe(used, scorer.labels),
         fit=fitted,
         seconds=time.perf_counter() - begin,
     )
@@ -150,17 +137,17 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     require_out(request.out, request.pictures)
     if request.calibrate is not None or request.calibration is not None:
         raise BadInput("--calibrate and --calibration are for images.", "Leave them out.")
-    labels, given = read_labels(request), check_templates(request.templates)
+    labels, given = zero_shot.read_labels(request), zero_shot.check_templates(request.templates)
     name = _named_encoder(request) or DEFAULT_ENCODER
     encoder = load_encoder(name, device=request.device)
     kinds: frozenset[Kind] = frozenset(encoder.reads)
     requested = ColumnChoice(kinds, request.target, tuple(request.content), reading_of(request))
     rows = read_inputs(request.pictures, requested, f"encoder {name}")
     report_reading(rows.tables, rows.notes, monitor)
-    templates = given or TEXT_TEMPLATES
+    templates = given or zero_shot.TEXT_TEMPLATES
     monitor.start("reading labels", len(labels) * len(templates))
-    heads = label_vectors(encoder, labels, templates, monitor.advance)
-    scale = getattr(encoder, "logit_scale", None) or TEXT_SCALE
+    heads = zero_shot.label_vectors(encoder, labels, templates, monitor.advance)
+    scale = getattr(encoder, "logit_scale", None) or zero_shot.TEXT_SCALE
     weight = (heads * scale).astype(np.float32)
     zero = np.zeros(len(labels), dtype=np.float32)
     head = LinearHead(weight, zero, "class", tuple(labels), encoder.fingerprint)
@@ -183,11 +170,11 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
 
 def _by_words(
     encoder: ImageEncoder, labels: Sequence[str], templates: tuple[str, ...], monitor: Monitor
-) -> Scorer:
+) -> zero_shot.Scorer:
     _note_cut(encoder, labels, templates, monitor)
     monitor.start("reading labels", len(labels) * len(templates))
-    heads = label_vectors(encoder, labels, templates, monitor.advance)
-    return Scorer(encoder, labels, templates, heads)
+    heads = zero_shot.label_vectors(encoder, labels, templates, monitor.advance)
+    return zero_shot.Scorer(encoder, labels, templates, heads)
 
 
 def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
@@ -201,15 +188,15 @@ def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
 def _retained_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None:
     if request.calibration is None or request.calibrate is not None:
         return None
-    return read_fit(request.calibration, encoder)
+    return zero_shot.read_fit(request.calibration, encoder)
 
 
 def _choose_templates(
     given: tuple[str, ...], retained: TemperatureFit | None, encoder: ImageEncoder
 ) -> tuple[str, ...]:
     if retained is None:
-        return given or templates_of(encoder.folder)
-    fitted = check_templates(retained.templates)
+        return given or zero_shot.templates_of(encoder.folder)
+    fitted = zero_shot.check_templates(retained.templates)
     if given and set(given) != set(fitted):
         raise BadInput(
             f"the calibration was fitted with the templates {', '.join(map(repr, fitted))}.",
@@ -221,7 +208,7 @@ def _choose_templates(
 def _note_cut(
     encoder: ImageEncoder, labels: Sequence[str], templates: Sequence[str], monitor: Monitor
 ) -> None:
-    cut, room = cut_labels(encoder, labels, templates)
+    cut, room = zero_shot.cut_labels(encoder, labels, templates)
     if cut:
         monitor.note(
             f"{len(cut):,} labels are longer in a template than the {room} tokens that "
@@ -230,7 +217,7 @@ def _note_cut(
 
 
 def _classify(
-    scorer: Scorer, temperature: float, k: int, paths: Sequence[str], encoded: Encoded
+    scorer: zero_shot.Scorer, temperature: float, k: int, paths: Sequence[str], encoded: Encoded
 ) -> list[ClassifiedImage]:
     found = encoded.familiarity
     rows = max(1, _CELLS // len(scorer.labels))

@@ -5,40 +5,46 @@ against boundaries that people drew.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import conditions
+from .. import conditions, files, folders
 from ..blocks.sampling import sample_scene
 from ..conditions.base import PERCEPTION, maps_of_scene
 from ..conditions.estimators import ESTIMATED, ESTIMATOR_ADVICE
-from ..conditions.kinds import CONDITIONS, condition_named
-from ..conditions.kinds.canny import (
-    CannySettings,
-    CannyStages,
-    edge_strength,
-    find_edges,
-    image_of,
-    plain_strength,
-    stage_tiles,
-)
+from ..conditions.kinds import CONDITIONS, canny, condition_named
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
+from ..controlnet import results
 from ..data.benchmarks import BoundaryData
 from ..data.image_inputs import as_image
 from ..data.images import OpenedImage, open_image, write_image
 from ..errors import BadFile, BadInput, UnknownName
+from ..generation.provenance import require_folder
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
+from ..metrics.intervals import student
 from ..metrics.plots import Tile, tile_sheet
 from ..models.encoders import note_unlike_blocks
-from ..requests.control import ConditionList, EvalEdges, MakeCondition
+from ..requests.base import DEFAULT_PIPELINE
+from ..requests.control import (
+    ConditionList,
+    ControlAblation,
+    ControlExport,
+    ControlTrain,
+    EvalEdges,
+    MakeCondition,
+)
 from ..types import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from PIL.Image import Image
+
+    from ..generation.control_ablation import Trial
 
 _ALL = "all"
 
@@ -59,7 +65,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
     else:
         made, by, stages, thresholds = _make(request, settings, image)
     if stages is not None and request.stages:
-        tiles = {"picture": np.asarray(image)} | stage_tiles(stages)
+        tiles = {"picture": np.asarray(image)} | canny.stage_tiles(stages)
     out_of_distribution = None
     if image is not None and by == PERCEPTION:
         out_of_distribution = note_unlike_blocks(
@@ -103,8 +109,8 @@ def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
 
 
 def _make(
-    request: MakeCondition, settings: CannySettings, image: "Image | None"
-) -> "tuple[Image, str, CannyStages | None, list[float] | None]":
+    request: MakeCondition, settings: canny.CannySettings, image: "Image | None"
+) -> "tuple[Image, str, canny.CannyStages | None, list[float] | None]":
     """Return the condition, its source, and for Canny's method its stages and thresholds."""
     kind = request.kind
     if request.scene is not None:
@@ -120,8 +126,8 @@ def _make(
         return made, request.estimator or condition_named(kind).read_by, None, None
     by = f"Canny, thresholds by {settings.unit}"
     if not request.stages:  # stages take ten times the memory
-        edges, lows, highs = find_edges(np.asarray(image)[None], settings)
-        return image_of(edges[0]), by, None, [float(lows[0]), float(highs[0])]
+        edges, lows, highs = canny.find_edges(np.asarray(image)[None], settings)
+        return canny.image_of(edges[0]), by, None, [float(lows[0]), float(highs[0])]
     stages = conditions.canny(
         image,
         settings.low,
@@ -144,7 +150,7 @@ def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile]
     return {"picture": picture} | tiles, PERCEPTION
 
 
-def _checked(request: MakeCondition) -> CannySettings:
+def _checked(request: MakeCondition) -> canny.CannySettings:
     """Check that the options are compatible, and return the settings of Canny's method."""
     if request.out.suffix.lower() != ".png" or request.out.is_dir():
         raise BadFile(f"{request.out} cannot be a PNG file.", "Name a file that ends in .png.")
@@ -178,9 +184,9 @@ def _checked(request: MakeCondition) -> CannySettings:
     return _settings(request)
 
 
-def _settings(request: MakeCondition) -> CannySettings:
+def _settings(request: MakeCondition) -> canny.CannySettings:
     if request.thresholds == "auto":
-        return CannySettings(request.sigma, request.kernel, "auto")
+        return canny.CannySettings(request.sigma, request.kernel, "auto")
     try:
         low, high = (float(part) for part in request.thresholds.split(","))
     except ValueError:
@@ -188,7 +194,7 @@ def _settings(request: MakeCondition) -> CannySettings:
             f"--thresholds {request.thresholds!r} cannot be read.",
             "Write LOW,HIGH, for example 0.1,0.3 (of the largest slope) or 100,200; or auto.",
         ) from None
-    return CannySettings(
+    return canny.CannySettings(
         request.sigma, request.kernel, "fraction" if high <= 1 else "absolute", low, high
     )
 
@@ -213,10 +219,10 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
     """Detect edges of each image at every threshold and match them with each person's."""
     begin = time.perf_counter()
     data = BoundaryData(request.data)
-    find: Callable[[np.ndarray], np.ndarray] = edge_strength
-    method = "colour at two scales"
+    find: Callable[[np.ndarray], np.ndarray] = canny.edge_strength
+    method = "color at two scales"
     if request.plain:
-        find, method = plain_strength, "grey at one scale"
+        find, method = canny.plain_strength, "grey at one scale"
     if request.estimator is not None:
         find, method = _edge_finder(request), request.estimator
     monitor.start("pairing edges with boundaries", len(data))
@@ -250,3 +256,170 @@ def _edge_finder(request: EvalEdges) -> "Callable[[np.ndarray], np.ndarray]":
         raise BadInput("--plain is for Canny's method.", "Leave it or --estimator out.")
     soft = load_hed(locate(str(request.estimator)), request.device)
     return lambda image: hed_strength(soft(image))
+
+
+TABLE, SHEET = "table.md", "sheet.png"
+_MEASURES = ("fidelity", "judge", "obeyed", "frechet")
+Figures = Mapping[tuple[str, str], Sequence[Mapping[str, float | None]]]
+
+
+def run_control_ablation(request: ControlAblation, monitor: Monitor) -> results.Ablation:
+    """Train every branch with every seed, generate images for every prompt, and compare.
+
+    Results that are already in the out folder are not computed again.
+    """
+    began = time.perf_counter()
+    require_folder(request.out)
+    from ..generation import control_ablation
+
+    control_ablation.require_ours(request)
+    ground = control_ablation.open_ground(request, monitor)
+    found: dict[tuple[str, str], list[Mapping[str, float | None]]] = {}
+    trials: list[Trial] = []
+    for trial in control_ablation.trials_of(ground, monitor):
+        trials.append(trial)
+        for prompt, figures in control_ablation.sampled_figures(ground, trial, monitor).items():
+            found.setdefault((trial.name, prompt), []).append(figures)
+    rows = [_row(branch, prompt, figures) for (branch, prompt), figures in found.items()]
+    table, sheet = request.out / TABLE, request.out / SHEET
+    write_image(
+        sheet, control_ablation.result_sheet(ground, [t for t in trials if t.seed == request.seed])
+    )
+    real = ground.compared(ground.real)
+    report = results.Ablation(
+        condition=request.condition,
+        model=request.model,
+        rows=rows,
+        trainings=[_training(trial) for trial in trials if trial.name != control_ablation.ALONE],
+        findings=findings(found),
+        fidelity_of_real=real.score,
+        fidelity_by_chance=real.chance_score,
+        features=request.encoder or control_ablation.JUDGE,
+        pairs=len(ground.learned),
+        count=len(ground.held),
+        steps=request.steps,
+        seeds=request.seeds,
+        table=str(table),
+        sheet=str(sheet),
+        seconds=time.perf_counter() - began,
+    )
+    files.write_text(table, markdown(report))
+    return report
+
+
+def findings(found: Figures) -> list[str]:
+    """Describe the effect of zero initialization and copy per prompt, as paired differences.
+
+    The differences are those of fidelity, paired by seed.
+    """
+    lines = []
+    prompts = dict.fromkeys(prompt for _, prompt in found)
+    for other in ("gaussian", "light"):
+        for prompt in prompts:
+            pairs = zip(found["zero", prompt], found[other, prompt], strict=True)
+            gains = [_fidelity(one) - _fidelity(two) for one, two in pairs]
+            mean, margin = student(gains)
+            if margin is None:
+                reported = "one seed says nothing of its interval"
+            elif abs(mean) <= margin:
+                reported = "no difference beyond the interval"
+            else:
+                reported = f"zero is {'ahead' if mean > 0 else 'behind'}"
+            shown = f"{mean:+.3f}" + ("" if margin is None else f" ±{margin:.3f}")
+            lines.append(f"fidelity of zero minus {other}, prompt {prompt}: {shown}: {reported}")
+    return lines
+
+
+def _fidelity(figures: Mapping[str, float | None]) -> float:
+    value = figures["fidelity"]
+    return float("nan") if value is None else value
+
+
+def _row(
+    branch: str, prompt: str, figures: Sequence[Mapping[str, float | None]]
+) -> results.AblationRow:
+    values: dict[str, object] = {"branch": branch, "prompt": prompt}
+    for measure in _MEASURES:
+        there = [value for one in figures if (value := one[measure]) is not None]
+        mean, margin = student(there) if there else (None, None)
+        values |= {measure: mean, f"{measure}_margin": margin}
+    return results.AblationRow.model_validate(values)
+
+
+def _training(trial: "Trial") -> results.AblationTraining:
+    return results.AblationTraining.model_validate(
+        {"branch": trial.name, "seed": trial.seed, **trial.record}
+    )
+
+
+def markdown(report: results.Ablation) -> str:
+    """Return the table as Markdown."""
+    lines = [
+        f"{report.condition} on {report.model}: {report.pairs:,} pairs, {report.steps:,} steps, "
+        f"{report.seeds} seeds, {report.count:,} images of each branch, prompt and seed; margins "
+        "are half of 95 % intervals over the seeds. Fidelity of the real images: "
+        f"{report.fidelity_of_real:.3f}.",
+        "",
+        f"| {' | '.join(results.AblationRow.HEADER)} |",
+        "|" + "---|" * len(results.AblationRow.HEADER),
+        *(f"| {' | '.join(row.cells())} |" for row in report.rows),
+        "",
+        *(f"- {line}" for line in report.findings),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def run_control_export(request: ControlExport, monitor: Monitor) -> results.ControlExported:
+    """Write the trained weights, and those shared with the U-Net, into one folder."""
+    from ..adapters.manifest import is_replaceable, write_bundle
+    from ..controlnet.checkpoint import KIND, open_branch, write_controlnet
+    from ..diffusion.pipeline import load_diffusion
+    from ..models.hub import locate
+
+    def is_branch(folder: Path) -> bool:
+        return is_replaceable(folder, KIND)
+
+    out = request.out.absolute()
+    folders.require_replaceable(out, "control branch", verify=is_branch)
+    source = _folder(request)
+    folders.require_outside((source, request.model), out)
+    monitor.start("loading the model")
+    model = load_diffusion(request.model, "cpu")
+    branch = open_branch(source, model)
+    with folders.working_folder(out, is_branch) as folder:
+        write_controlnet(folder, branch, model.unet)
+        content = {"exported from": request.branch}
+        write_bundle(folder, KIND, model.name, model.denoiser_fingerprint, content)
+    return results.ControlExported(
+        out=str(request.out),
+        branch=request.branch,
+        model=request.model,
+        pipeline=str(locate(request.model)),
+        parameters=sum(weight.numel() for weight in branch.parameters()),
+        bytes=sum(path.stat().st_size for path in out.iterdir()),
+    )
+
+
+def _folder(request: ControlExport) -> Path:
+    from ..models.hub import BUILTIN, builtin_folder
+
+    if Path(request.branch).exists():
+        return Path(request.branch)
+    for name in (request.branch, f"{DEFAULT_PIPELINE}-{request.branch}"):
+        if name in BUILTIN:
+            return builtin_folder(name)
+    raise BadInput(
+        f"{request.branch!r} is neither a folder nor a built-in branch.",
+        "Name a folder that `graft control train` wrote, or for example canny "
+        f"({DEFAULT_PIPELINE}-canny).",
+    )
+
+
+def run_control_train(request: ControlTrain, monitor: Monitor) -> results.ControlTrained:
+    """Train a branch, or resume its training, and write it with the meter's measurements."""
+    from ..library.controlnet import carry_out
+    from ..library.pipeline import Pipeline
+
+    return carry_out(
+        request, lambda: Pipeline(request.model, device=request.device), monitor
+    ).report

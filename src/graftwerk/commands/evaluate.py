@@ -26,20 +26,9 @@ from ..data.tables import is_table, reading_of
 from ..errors import BadInput
 from ..library.index import Index
 from ..library.probing import carry_out
+from ..metrics import results as reports
 from ..metrics import retrieval
 from ..metrics.intervals import wilson
-from ..metrics.results import (
-    Across,
-    AlignmentEvaluation,
-    AnswersEvaluation,
-    Half,
-    Hubness,
-    Purity,
-    Recall,
-    RetrievalEvaluation,
-    Share,
-    SimilarityEvaluation,
-)
 from ..metrics.retrieval import (
     contains_answer,
     correlations,
@@ -53,15 +42,8 @@ from ..probing.results import ReadoutResult
 from ..rag.results import Answer
 from ..requests.base import Mode
 from ..requests.models import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity, Readout
+from ..search import qa_pairs
 from ..search.index import open_index
-from ..search.qa_pairs import (
-    Paragraph,
-    Question,
-    build_index,
-    document_path,
-    read_paragraphs,
-    read_questions,
-)
 from ..search.query import search
 from ..search.results import Hit
 from ..text_safety import CITATION
@@ -85,7 +67,7 @@ class _Side:
     groups: Int64[np.ndarray, " n"]
 
 
-def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEvaluation:
+def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> reports.AlignmentEvaluation:
     """Embed images and their captions, or texts, and measure the geometry of their vectors."""
     begin = time.perf_counter()
     encoded = images = table = None
@@ -114,7 +96,7 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
         texts = _embed_texts(encoder, predicted_of, monitor)
     _require_enough(request, encoder, images, texts)
     monitor.start("measuring")
-    return AlignmentEvaluation(
+    return reports.AlignmentEvaluation(
         encoder=encoder.name,
         k=request.k,
         across=_across(images, texts, request.k),
@@ -187,7 +169,7 @@ def _require_enough(
         )
 
 
-def _half(side: _Side | None, k: int) -> Half | None:
+def _half(side: _Side | None, k: int) -> reports.Half | None:
     if side is None or len(side.vectors) <= k:
         return None
     neighbours = retrieval.nearest(side.vectors, k)
@@ -195,8 +177,8 @@ def _half(side: _Side | None, k: int) -> Half | None:
     for name, values in attributes(side.values).items():
         has, names = retrieval.memberships(values)
         shared, chance = retrieval.purity(neighbours, has)
-        shares[name] = Purity(shared=shared, chance=chance, values=len(names))
-    return Half(
+        shares[name] = reports.Purity(shared=shared, chance=chance, values=len(names))
+    return reports.Half(
         count=len(side.vectors),
         anisotropy=retrieval.anisotropy(side.vectors),
         hubness=_hubness(neighbours, len(side.vectors)),
@@ -204,23 +186,23 @@ def _half(side: _Side | None, k: int) -> Half | None:
     )
 
 
-def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> Hubness:
+def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> reports.Hubness:
     often = retrieval.occurrences(neighbours, count)
-    return Hubness(
+    return reports.Hubness(
         skewness=retrieval.skewness(often),
         antihubs=float((often == 0).mean()),
         largest=float(often.max() / len(neighbours)),
     )
 
 
-def _across(images: _Side | None, texts: _Side | None, k: int) -> Across | None:
+def _across(images: _Side | None, texts: _Side | None, k: int) -> reports.Across | None:
     if images is None or texts is None or len(texts.vectors) < 2:
         return None
     reported = images.groups >= 0
     shown, groups = images.vectors[reported], images.groups[reported]
     matching, other = retrieval.matching_cosines(shown, texts.vectors, groups)
     near = retrieval.nearest_answers(texts.vectors, shown, min(k, len(shown)))
-    return Across(
+    return reports.Across(
         text_to_image=_recall(texts.vectors, shown, texts.groups, groups),
         image_to_text=_recall(shown, texts.vectors, groups, texts.groups),
         matching_cosine=matching,
@@ -235,10 +217,10 @@ def _recall(
     answers: retrieval.Answers,
     query_groups: Int64[np.ndarray, " q"],
     answer_groups: Int64[np.ndarray, " a"],
-) -> Recall:
+) -> reports.Recall:
     found = retrieval.ranks(queries, answers, query_groups, answer_groups)
     at = {depth: float((found <= depth).mean()) for depth in (1, 5, 10)}
-    return Recall(
+    return reports.Recall(
         recall_at_1=at[1],
         recall_at_5=at[5],
         recall_at_10=at[10],
@@ -249,7 +231,7 @@ def _recall(
     )
 
 
-def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluation:
+def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersEvaluation:
     """Index the documents, or the paragraphs that the seed does not leave out, and ask.
 
     An abstention counts as an empty answer in `exact_match`, `f1` and `contains_answer`.
@@ -259,13 +241,13 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
         folder = Path(name) / "index"
         if request.documents is None:
-            paragraphs = read_paragraphs(request.file)
+            paragraphs = qa_pairs.read_paragraphs(request.file)
             retained, left_out = _divide(paragraphs, request.held_out, request.seed)
-            build_index(folder, retained, encoder, None, monitor)
+            qa_pairs.build_index(folder, retained, encoder, None, monitor)
             answerable = [question for item in retained for question in item.questions]
             unanswerable = [question for item in left_out for question in item.questions]
         else:
-            questions = read_questions(request.file)
+            questions = qa_pairs.read_questions(request.file)
             answerable = [question for question in questions if question.answers]
             unanswerable = [question for question in questions if not question.answers]
             with Index(folder, encoder=request.encoder, device=request.device) as index:
@@ -282,7 +264,7 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
                 seed=request.seed,
             )
 
-            def asked(question: Question) -> Answer:
+            def asked(question: qa_pairs.Question) -> Answer:
                 answer = ask(question.text)
                 monitor.advance()
                 return answer
@@ -290,7 +272,7 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
             given = [(question, asked(question)) for question in answerable]
             false = [bool(asked(question).text) for question in unanswerable]
     texts = [(_bare(answer.text), question.answers) for question, answer in given]
-    return AnswersEvaluation(
+    return reports.AnswersEvaluation(
         encoder=encoder.name,
         writer=request.writer,
         answerable=len(answerable),
@@ -312,7 +294,7 @@ def _bare(answer: str) -> str:
 
 
 def _judge(
-    given: Sequence[tuple[Question, Answer]], encoder: Encoder, request: EvalAnswers
+    given: Sequence[tuple[qa_pairs.Question, Answer]], encoder: Encoder, request: EvalAnswers
 ) -> dict[str, Any]:
     """Measure how often quoted sentences are right, compared with a simple baseline and chance."""
     if encoder.rescorer is not None:
@@ -357,20 +339,20 @@ def _by_cosine(question: str, answer: Answer, reader: Encoder) -> list[str]:
     return [texts[i] for i in np.argsort(-cosines, kind="stable")]
 
 
-def _is_right(text: str, question: Question) -> bool:
+def _is_right(text: str, question: qa_pairs.Question) -> bool:
     if question.sentence:
         return question.sentence.casefold() in " ".join(text.split()).casefold()
     return contains_answer(text, question.answers)
 
 
-def _share(values: Sequence[bool]) -> Share:
+def _share(values: Sequence[bool]) -> reports.Share:
     low, high = wilson(sum(values), len(values))
-    return Share(share=_mean(values), low=low, high=high)
+    return reports.Share(share=_mean(values), low=low, high=high)
 
 
 def _divide(
-    paragraphs: Sequence[Paragraph], held_out: float, seed: int
-) -> tuple[list[Paragraph], list[Paragraph]]:
+    paragraphs: Sequence[qa_pairs.Paragraph], held_out: float, seed: int
+) -> tuple[list[qa_pairs.Paragraph], list[qa_pairs.Paragraph]]:
     count = min(round(held_out * len(paragraphs)), len(paragraphs) - 1)
     order = np.random.default_rng(seed).permutation(len(paragraphs))
     left_out = set(order[:count].tolist())
@@ -387,10 +369,10 @@ def _mean(values: Sequence[bool | float]) -> float:
 _DEPTH = 100  # passages retrieved; a paragraph not among them has no rank
 
 
-def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEvaluation:
+def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> reports.RetrievalEvaluation:
     """Index the paragraphs in a temporary folder and search for each question in each mode."""
     begin = time.perf_counter()
-    paragraphs = read_paragraphs(request.file)
+    paragraphs = qa_pairs.read_paragraphs(request.file)
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     rescorer = None
     if encoder.rescorer is not None:
@@ -402,7 +384,9 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
     ]
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
         folder = Path(name) / "index"
-        embedding_seconds = build_index(folder, paragraphs, encoder, request.layer, monitor)
+        embedding_seconds = qa_pairs.build_index(
+            folder, paragraphs, encoder, request.layer, monitor
+        )
         finder = CachingEncoder(encoder)
         for known in (finder, rescorer):
             if known is not None:  # one batch for all questions
@@ -416,10 +400,10 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
                     found = search(
                         index, finder, question.text, k=_DEPTH, mode=mode, rescorer=rescorer
                     )
-                    ranks.append(_rank(found.hits, document_path(folder, number)))
+                    ranks.append(_rank(found.hits, qa_pairs.document_path(folder, number)))
                     monitor.advance()
                 modes[mode] = retrieval_figures(ranks)
-    return RetrievalEvaluation(
+    return reports.RetrievalEvaluation(
         encoder=encoder.name,
         documents=len(paragraphs),
         questions=len(requested),
@@ -438,7 +422,7 @@ def _rank(hits: Sequence[Hit], right: str) -> int | None:
     return ranks.get(right)
 
 
-def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> SimilarityEvaluation:
+def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> reports.SimilarityEvaluation:
     """Embed both texts of each pair and correlate the cosines with the scores."""
     begin = time.perf_counter()
     read = read_pairs(request.file, reading_of(request))
@@ -450,7 +434,7 @@ def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> Similarity
     vectors = encoder.encode_texts(texts, advance=monitor.advance)
     cosines = (vectors[: len(pairs)] * vectors[len(pairs) :]).sum(axis=1)
     spearman, pearson = correlations(cosines, np.array([pair.score for pair in pairs]))
-    return SimilarityEvaluation(
+    return reports.SimilarityEvaluation(
         encoder=encoder.name,
         pairs=len(pairs),
         spearman=spearman,

@@ -1,30 +1,33 @@
 """`graft generate`: images from a prompt, or the repetition of a generated image."""
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import write_image
-from ..errors import BadFile, Cancelled, WrongBase
+from ..data.images import read_image, write_image
+from ..errors import BadFile, BadInput, Cancelled, Failure, LimitExceeded, WrongBase
+from ..generation import provenance
 from ..generation.grid import Once, parse_grid
-from ..generation.provenance import (
-    LOCATIONS,
-    Record,
-    Steering,
-    read_record,
-    refuse_other,
-    require_folder,
-    started,
-    write_png,
+from ..generation.guidance_report import chances_of
+from ..generation.results import (
+    Generation,
+    GridCell,
+    GuideSweepReport,
+    GuideVerdicts,
+    ImageReport,
+    Inversion,
+    SweepRow,
 )
-from ..generation.results import Generation, GridCell, ImageReport
 from ..generation.spec import GenerationSpec, options_of
 from ..generation.validate import validate
+from ..requests.control import GuideCheck, GuideSweep, Invert
 from ..requests.generate import Generate
 from ..types import Monitor
 
 if TYPE_CHECKING:
+    from ..diffusion.guidance import Overflowed
     from ..diffusion.sampling import ImageArray
     from ..generation.job import Group, Job
     from ..library.pipeline import Pipeline
@@ -33,12 +36,12 @@ if TYPE_CHECKING:
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
     """Generate images; each is written as soon as its batch is done."""
     begin = time.perf_counter()
-    record = None if request.from_ is None else read_record(request.from_)
+    record = None if request.from_ is None else provenance.read_record(request.from_)
     requested = request if record is None else _repeated(request, record)
     spec = validate(requested, from_record=record is not None)
     for folder in (requested.out, requested.previews):
         if folder is not None:
-            require_folder(folder)
+            provenance.require_folder(folder)
 
     from ..diffusion.sampling import contact_sheet
     from ..library.adapters import open_spec
@@ -83,7 +86,7 @@ def _grid(
     pipe: "Pipeline",
     spec: GenerationSpec,
     request: Generate,
-    record: Record | None,
+    record: provenance.Record | None,
     monitor: Monitor,
 ) -> Generation:
     from ..diffusion.sampling import contact_sheet
@@ -148,7 +151,7 @@ def _draw_and_write(
         path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
             path = path.with_stem(f"{path.stem}-again")  # never overwrite the original
-        record = Record(
+        record = provenance.Record(
             request=job.request,
             fingerprint=job.model.fingerprint,
             number=made.number,
@@ -161,35 +164,37 @@ def _draw_and_write(
             regions=job.regions,
             weaker=job.weaker,
         )
-        write_png(path, made.image, record)
+        provenance.write_png(path, made.image, record)
         yield job.image_report(made, str(path)), made.image
 
 
-def _repeated(request: Generate, record: Record) -> Generate:
+def _repeated(request: Generate, record: provenance.Record) -> Generate:
     given = request.model_dump(include=request.model_fields_set - {"from_"})
-    recorded = record.request.model_dump(exclude=set(LOCATIONS))
+    recorded = record.request.model_dump(exclude=set(provenance.LOCATIONS))
     return Generate.model_validate(recorded | {"best_of": 1} | given)
 
 
-def _says(request: Generate, record: Record | None) -> bool:
+def _says(request: Generate, record: provenance.Record | None) -> bool:
     """Whether the prompt is a record's, which holds what the model was given."""
     return record is not None and "prompt" not in request.model_fields_set
 
 
-def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
+def _check_same(request: Generate, record: provenance.Record, job: "Job", monitor: Monitor) -> None:
     """Report why the repetition may differ from the image."""
     was, controls = record.request, job.controls.fingerprints
     for steering in (
-        Steering("lora", ("lora",), was.lora, record.loras, job.loras),
-        Steering("guide", ("guide",), was.guide, record.guides, job.prints),
-        Steering(
+        provenance.Steering("lora", ("lora",), was.lora, record.loras, job.loras),
+        provenance.Steering("guide", ("guide",), was.guide, record.guides, job.prints),
+        provenance.Steering(
             "control", ("control", "branch", "estimator"), was.control, record.controls, controls
         ),
-        Steering("init", ("init", "inpaint"), started(was), record.inits, job.inits),
-        Steering("region", ("region",), was.region, record.regions, job.regions),
-        Steering("autoguide", ("autoguide",), was.autoguide, record.weaker, job.weaker),
+        provenance.Steering(
+            "init", ("init", "inpaint"), provenance.started(was), record.inits, job.inits
+        ),
+        provenance.Steering("region", ("region",), was.region, record.regions, job.regions),
+        provenance.Steering("autoguide", ("autoguide",), was.autoguide, record.weaker, job.weaker),
     ):
-        refuse_other(request, str(request.from_), steering, monitor)
+        provenance.refuse_other(request, str(request.from_), steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint
     recorded = record.surroundings
     if made != here and "model" not in request.model_fields_set:
@@ -208,7 +213,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
         )
 
 
-def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
+def _groups(request: Generate, record: provenance.Record | None, job: "Job") -> "list[Group]":
     """Return the batches to generate; for a repetition, the recorded batch of the image."""
     from ..diffusion.sampling import largest_batch
     from ..generation.job import Group
@@ -225,3 +230,203 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
         # repeat the whole batch, since another batch size changes the order of summation
         return [Group(record.together, [record.number])]
     return job.groups()
+
+
+def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
+    """Run the realism checks."""
+    began = time.perf_counter()
+    from ..data.images import ImageNotes, read_image
+    from ..data.pixels import stretch
+    from ..diffusion.pipeline import load_diffusion
+    from ..generation.authenticity import LIMIT, open_realism_check
+    from ..generation.guides import GuideModels, Settings
+    from ..models.checkpoint import own_classes
+    from ..models.encoders import list_images
+    from ..models.hub import locate
+    from ..models.transformers import choose_device
+
+    paths, skipped = list_images(request.images)
+    for skip in skipped:
+        monitor.note(f"{skip.path}: {skip.reason}")
+    monitor.start("loading the models")
+    settings = Settings(request.guide_model, tuple(request.guide_labels), "")
+    # photographs come from no diffusion model here, but from the domain of their classifier
+    of_photos = "model" not in request.model_fields_set and own_classes(locate(request.guide_model))
+    model = None if of_photos else load_diffusion(request.model, request.device)
+    models = GuideModels(settings, model, device=choose_device(request.device))
+    head = models.networks.head(request.guide_model) if of_photos else None
+    real = None if request.real is None else str(request.real)
+    encoder = None if head is None else head.encoder
+    realism_check = open_realism_check(model, real, monitor, encoder)
+    size = realism_check.size
+    notes = ImageNotes()
+    images = [read_image(path, notes) for path in paths]
+    notes.report(monitor)
+    if any(image.size != size for image in images):
+        monitor.note(f"images are resized to {size[0]} x {size[1]} pixels")
+    pictures = stretch(images, size)
+    chances = chances_of(models, request.class_, pictures)
+    return GuideVerdicts(
+        label=request.class_,
+        pictures=realism_check.testify(paths, pictures, request.class_, chances),
+        limit=LIMIT,
+        real=realism_check.real,
+        self_test=realism_check.self_test,
+        seconds=time.perf_counter() - began,
+    )
+
+
+_SCALES, _SHOWN = 50, 36
+
+
+# ADM, table 4: unconditional and unguided, at scale 1, at scale 10.
+_PAPER = (
+    "the paper has Frechet distance 26.21 -> 33.03 -> 12.00, precision 0.61 -> 0.76, recall "
+    "0.63 -> 0.44"
+)
+
+
+def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
+    """Generate every class at every scale from the same noise, and evaluate."""
+    began = time.perf_counter()
+    scales = parse_scales(request.scales)
+    provenance.require_folder(request.out)
+    from ..diffusion.guidance import Overflowed
+    from ..diffusion.sampling import contact_sheet
+    from ..generation.guidance_sweep import open_ground, plot_sweep
+
+    ground = open_ground(request, monitor)
+    monitor.start("drawing", len(scales) * request.count)
+    rows: list[SweepRow] = []
+    overflow = None
+    for scale in scales:
+        try:
+            images, pictures = ground.draw(scale, monitor)
+        except Overflowed as error:
+            overflow = _reported(error, scale, ground.step_of(error.sigma), request.steps, rows)
+            monitor.note(overflow)
+            break
+        rows.append(ground.measure(scale, pictures))
+        write_image(request.out / f"scale-{scale:g}.png", contact_sheet(images[:_SHOWN]))
+    curves = request.out / "curves.png"
+    write_image(curves, plot_sweep(rows, ground.real))
+    return GuideSweepReport(
+        classes=list(dict.fromkeys(ground.labels)),
+        count=request.count,
+        rows=rows,
+        real=ground.real,
+        overflow=overflow,
+        shape=shape_of(rows),
+        curves=str(curves),
+        model=request.model,
+        guide_model=request.guide_model,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _reported(
+    error: "Overflowed", scale: float, step: int, steps: int, rows: Sequence[SweepRow]
+) -> str:
+    """Return the message for a scale that is too high; raise if no lower one stayed finite."""
+    where = (
+        f"guided values overflow at scale {scale:g}, at step {step} of {steps} (noise level "
+        f"{error.sigma:.3g})"
+    )
+    if not rows:
+        raise Failure(f"{where}.", "Sweep lower scales, or leave --guide-plain out.") from error
+    return f"{where}; it and higher scales are left out, {rows[-1].scale:g} held"
+
+
+def parse_scales(text: str) -> list[float]:
+    """Parse distinct finite scales, in ascending order."""
+    try:
+        scales = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        scales = []
+    if not scales or not all(math.isfinite(scale) for scale in scales):
+        raise BadInput(f"scales {text!r} are not numbers.", "Write for example 0,1,3,10,30.")
+    if len(scales) > _SCALES:
+        raise LimitExceeded(
+            f"{len(scales)} scales; at most {_SCALES} are generated.", "Take fewer."
+        )
+    return scales
+
+
+def shape_of(rows: Sequence[SweepRow]) -> str:
+    """Describe the metrics over the scales, given their intervals, next to the paper's."""
+    unguided = [row for row in rows if row.scale == 0]
+    guided = [row for row in rows if row.scale > 0]
+    if not unguided or not guided:
+        return "no comparison: sweep scale 0 and at least one above it"
+    first, best = unguided[0], max(guided, key=lambda row: (row.share, -row.scale))
+    others = [_change("precision", first, best), _change("recall", first, best)]
+    return (
+        f"{_course(first, guided)}; at the best scale {best.scale:g}: "
+        f"{_change('share', first, best)}, {', '.join(others)}; {_PAPER}"
+    )
+
+
+def _course(first: SweepRow, guided: Sequence[SweepRow]) -> str:
+    """Describe the Frechet distance over the scales, using only significant differences."""
+    nearer, farther = (
+        [
+            row
+            for row in guided
+            if _differ("frechet", first, row) and (row.frechet < first.frechet) is near
+        ]
+        for near in (True, False)
+    )
+    begin = f"{first.frechet:.2f} at 0"
+    if not nearer and not farther:
+        last = max(guided, key=lambda row: abs(row.frechet - first.frechet))
+        return (
+            f"Frechet distance {begin}, {last.frechet:.2f} at {last.scale:g}: no difference beyond "
+            f"the intervals (±{first.frechet_margin:.2f}, ±{last.frechet_margin:.2f}), which more "
+            "images narrow"
+        )
+    nearest = min(guided, key=lambda row: row.frechet)
+    ends = {row.scale: f"{row.frechet:.2f} at {row.scale:g}" for row in (nearest, guided[-1])}
+    way = f"{begin} -> {', '.join(ends.values())}"
+    if not nearer:
+        every = "every scale" if len(farther) == len(guided) else f"{farther[0].scale:g} and above"
+        return f"farther from real images at {every}: {way}"
+    before = [row for row in farther if row.scale < nearest.scale]
+    if before:
+        return (
+            f"weak guidance moves away from real images at scale {before[0].scale:g} "
+            f"({first.frechet:.2f} -> {before[0].frechet:.2f}) and nearer at {nearest.scale:g} "
+            f"({nearest.frechet:.2f})"
+        )
+    return f"no dip: nearest to real images at scale {nearest.scale:g}: {way}"
+
+
+def _differ(name: str, one: SweepRow, other: SweepRow) -> bool:
+    """Whether a metric differs by more than its 95 % intervals explain."""
+    apart: float = abs(getattr(one, name) - getattr(other, name))
+    return apart > math.hypot(getattr(one, f"{name}_margin"), getattr(other, f"{name}_margin"))
+
+
+def _change(name: str, first: SweepRow, other: SweepRow) -> str:
+    words = f"{_CALLED.get(name, name)} {getattr(first, name):.2f} -> {getattr(other, name):.2f}"
+    return words if _differ(name, first, other) else f"{words} (within the intervals)"
+
+
+_CALLED = {"share": "requested class"}
+
+
+def run_invert(request: Invert, monitor: Monitor) -> Inversion:
+    """Optimize an input, or invert an image; write images, a film strip, and all losses."""
+    from ..generation.invert import parse_target
+    from ..library.inversion import carry_out, check
+    from ..library.pipeline import Pipeline
+
+    aim = parse_target(request.to)
+    check(request, aim)
+    start = None if request.start is None else read_image(request.start)
+    provenance.require_folder(request.out)
+    found = carry_out(
+        request, aim, start, lambda: Pipeline(request.model, device=request.device), monitor
+    )
+    letters = "".join(c if c.isalnum() else " " for c in request.to)
+    slug = Path(request.to).stem if aim.aim == "image" else "-".join(letters.split())
+    return found.save(request.out, f"{request.space}-{slug[:40]}-{request.seed}").report

@@ -94,8 +94,7 @@ def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
 
 
 def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
-    from ..blocks.judge import load_judge
-    from ..blocks.perception import load_perception
+    from ..blocks.networks import load_judge, load_perception
     from ..conditions.blazepose import load_blazepose
     from ..conditions.soft_edges import load_hed
     from ..diffusion.noisy_classifier import load_noise_aware

@@ -17,9 +17,8 @@ from ..policy.show import require_film, write_film
 from ..policy.tune import KIND
 from ..policy.world import FPS, FRAMES, TOLERANCE, Robot, Task, record
 from ..requests.base import DEFAULT_POLICY
-from ..requests.blocks import BlocksEpisodes, BlocksReplay
 from ..requests.finetune import Fit
-from ..requests.models import EvalPolicy
+from ..requests.models import BlocksEpisodes, BlocksReplay, EvalPolicy
 from ..types import Monitor, note_unused
 
 _SHOWN, _SHOWN_SIDE = 6, 160  # episodes of a film, and the side of each in pixels

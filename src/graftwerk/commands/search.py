@@ -5,32 +5,29 @@ Images among the hits can be written as a contact sheet.
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import files, folders
+from .. import files, folders, limits
 from ..data.columns import ColumnChoice
 from ..data.dataset import ImageArray, Item, Kind
+from ..data.documents.formats import name_notes
 from ..data.images import ImageNotes, open_image
 from ..data.inputs import read_inputs
-from ..data.tables import reading_of
-from ..errors import BadFile, LimitExceeded, UnknownName
+from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
+from ..errors import BadFile, BadInput, LimitExceeded, UnknownName, WriterFailed
 from ..library.encoder import load_encoder
 from ..library.index import Index
 from ..metrics.plots import image_sheet
-from ..requests.search import (
-    Embed,
-    IndexAdd,
-    IndexRebuild,
-    IndexRemove,
-    IndexStatus,
-    IndexVerify,
-    Search,
-)
+from ..rag.evidence import LEAST_QUESTIONS
+from ..rag.results import Answer, Calibration, ChatResult
+from ..requests import search
 from ..search.index import open_index
 from ..search.results import Embedding, Hit, IndexChange, IndexCheck, IndexState, SearchResult
 from ..types import Monitor, Vectors, report_reading
@@ -82,7 +79,7 @@ def _fitted(image: "Image") -> "Image":
     return image.resize((width, height), how)
 
 
-def run_search(request: Search, monitor: Monitor) -> SearchResult:
+def run_search(request: search.Search, monitor: Monitor) -> SearchResult:
     """Return the passages and images that match a query."""
     if request.sheet is not None and request.sheet.suffix.lower() != ".png":
         raise UnknownName("ending of the sheet", request.sheet.suffix, [".png"])
@@ -98,7 +95,7 @@ def run_search(request: Search, monitor: Monitor) -> SearchResult:
     return found.model_copy(update={"sheet": str(request.sheet)})
 
 
-def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
+def run_index_add(request: search.IndexAdd, monitor: Monitor) -> IndexChange:
     """Add files and folders to an index; see `Index.add`."""
     with Index(
         request.index, encoder=request.encoder, layer=request.layer, device=request.device
@@ -106,31 +103,31 @@ def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
         return index.add(**request.arguments("encoder", "layer", "seed"), monitor=monitor)
 
 
-def run_index_rebuild(request: IndexRebuild, monitor: Monitor) -> IndexChange:
+def run_index_rebuild(request: search.IndexRebuild, monitor: Monitor) -> IndexChange:
     """Rebuild an index in one step; see `Index.rebuild`."""
     with Index(request.index, device=request.device) as index:
         return index.rebuild(**request.arguments("seed"), monitor=monitor)
 
 
-def run_index_remove(request: IndexRemove, monitor: Monitor) -> IndexChange:
+def run_index_remove(request: search.IndexRemove, monitor: Monitor) -> IndexChange:
     """Remove files or whole folders from an index; see `Index.remove`."""
     with Index(request.index, device=request.device) as index:
         return index.remove(request.paths, monitor=monitor)
 
 
-def run_index_status(request: IndexStatus, monitor: Monitor) -> IndexState:  # noqa: ARG001  done at once
+def run_index_status(request: search.IndexStatus, monitor: Monitor) -> IndexState:  # noqa: ARG001  done at once
     """Return the contents of an index; see `Index.status`."""
     with Index(request.index, device=request.device) as index:
         return index.status()
 
 
-def run_index_verify(request: IndexVerify, monitor: Monitor) -> IndexCheck:
+def run_index_verify(request: search.IndexVerify, monitor: Monitor) -> IndexCheck:
     """Check an index; see `Index.verify`."""
     with Index(request.index, device=request.device) as index:
         return index.verify(sources=request.sources, repair=request.repair, monitor=monitor)
 
 
-def run_embed(request: Embed, monitor: Monitor) -> Embedding:
+def run_embed(request: search.Embed, monitor: Monitor) -> Embedding:
     """Embed the inputs in order."""
     write = _writer(request.out) if request.out is not None else None
     folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
@@ -196,3 +193,112 @@ def _as_parquet(inputs: Sequence[str], vectors: Vectors) -> bytes:
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
     return buffer.getvalue()
+
+
+def run_ask(request: search.Ask, monitor: Monitor) -> Answer:
+    """Answer a question."""
+    notes = list(name_notes(request.question, any_word=False))
+    for note in notes:
+        monitor.note(note)
+    with Index(request.index, device=request.device) as index:
+        answer = index.ask(**request.arguments(), monitor=monitor)
+    return answer.model_copy(update={"notes": [*notes, *answer.notes]})
+
+
+def run_chat(request: search.Chat, monitor: Monitor) -> ChatResult:
+    """Answer questions in turn, and show each answer; at a terminal a failed turn ends nothing."""
+    typed = not request.questions and sys.stdin is not None and sys.stdin.isatty()
+    with Index(request.index, device=request.device) as index:
+        conversation = index.chat(**request.arguments("questions"))
+        index.calibration()  # opens the index and loads the encoder before the first question
+        for question in request.questions or _questions(typed):
+            try:
+                monitor.show(conversation.ask(question, monitor=monitor))
+            except (BadInput, WriterFailed) as error:
+                if not typed:
+                    raise
+                monitor.note(str(error))
+    if not conversation.turns and not typed:
+        raise BadInput("there is no question.", "Write one a line, or pass --questions.")
+    return ChatResult(turns=conversation.turns)
+
+
+def _questions(typed: bool) -> Iterator[str]:
+    """Yield the lines of standard input that are not empty."""
+    if typed:
+        with suppress(EOFError):
+            while True:
+                if line := input("> " if sys.stdout.isatty() else "").strip():
+                    yield line
+    elif sys.stdin is not None:
+        for raw in sys.stdin.buffer:
+            if line := raw.decode("utf-8", "replace").strip("\ufeff \t\r\n"):
+                yield line
+
+
+_FORM = 'Write one object a line: {"question": "...", "answerable": true}'
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A question, and whether the documents answer it."""
+
+    question: str
+    answerable: bool
+
+
+def run_calibrate(request: search.Calibrate, monitor: Monitor) -> Calibration:
+    """Measure the evidence for every question and store the threshold in the index."""
+    questions = read_questions(request.file, reading_of(request))
+    with Index(request.index, device=request.device) as index:
+        return index.calibrate(
+            [requested.question for requested in questions if requested.answerable],
+            [requested.question for requested in questions if not requested.answerable],
+            false_answer_rate=request.false_answer_rate,
+            source=f"this index's own calibration ({request.file.name})",
+            monitor=monitor,
+        )
+
+
+def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labelled]:
+    """Read a file of labelled questions."""
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
+    limits.require_file_size(path, limits.JSON_FILE, "question file")
+    try:
+        table = read_table(path, reading) if is_table(path) else None
+    except BadFile:
+        raise
+    except BadInput as error:
+        raise BadInput(f"{path} has 0 answerable questions: {error.message}", _FORM) from error
+    if table is None or not {"question", "answerable"} <= set(table.columns):
+        raise BadInput(f"{path} has no columns question and answerable.", _FORM)
+    rows = zip(table.places, table.columns["question"], table.columns["answerable"], strict=True)
+    questions = [
+        _question(text, predicted, f"{path}, {location}") for location, text, predicted in rows
+    ]
+    for requested, word in ((True, "answerable"), (False, "unanswerable")):
+        count = sum(asked.answerable is requested for asked in questions)
+        if count < LEAST_QUESTIONS:
+            raise BadInput(
+                f"{path} has {count} {word} questions; at least {LEAST_QUESTIONS} are needed.",
+                "Add more of them; with 100 of each kind the promise is worth something.",
+            )
+    return questions
+
+
+def _question(text: Any, predicted: Any, where: str) -> Labelled:
+    answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
+    if not isinstance(text, str) or not text.strip() or answerable is None:
+        shown = f"{text!r}, {predicted!r}"[:80]
+        raise BadInput(f"{where}: {shown} is not a labelled question.", _FORM)
+    if len(text) > limits.QUESTION_CHARACTERS:
+        raise BadInput(
+            f"{where}: a question of {len(text):,} characters; at most "
+            f"{limits.QUESTION_CHARACTERS:,} are read.",
+            "Shorten it.",
+        )
+    return Labelled(text, answerable)
+
+
+_TRUTH = {"true": True, "false": False}

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 
 from ..blocks.geometry import JOINTS
 from ..blocks.maps import CLASSES, CREASE_DEGREES, CREASE_STEP, FAR, Maps, maps_of
-from ..blocks.perception import Perceived, Perception, load_perception
+from ..blocks.networks import Perceived, Perception, load_perception
 from ..blocks.renderer import render
 from ..blocks.scene import GROUNDS, Scene
 from ..errors import BadInput

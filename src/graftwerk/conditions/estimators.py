@@ -218,9 +218,9 @@ def _read_segmentation(model: _Model, image: ImageArray) -> ImageArray:
 
 
 def _class_colours(names: Mapping[int, str]) -> UInt8[np.ndarray, "c 3"]:
-    """Return ADE20K's colours for 150 classes, else Blocks colours by name.
+    """Return ADE20K's colors for 150 classes, else Blocks colors by name.
 
-    Classes with other names get ADE20K's colours, starting from the end.
+    Classes with other names get ADE20K's colors, starting from the end.
     """
     if len(names) == len(ADE20K):
         return np.array(ADE20K, dtype=np.uint8)

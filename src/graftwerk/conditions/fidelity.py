@@ -79,7 +79,7 @@ def _distance_to(drawn: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
 
 
 def mean_iou(requested: Map, seen: Map) -> tuple[float, float]:
-    """Intersection over union, averaged over the requested colours."""
+    """Intersection over union, averaged over the requested colors."""
     one, other = _numbers(requested), _numbers(seen)
     ious = []
     for colour in np.unique(one):
@@ -144,7 +144,7 @@ def drawing_problem(finished: Map) -> str | None:
     """Say why an image is not a drawing of white lines on black, or return None."""
     deviation = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
     if (deviation > 32).mean() > 0.01:
-        return "it is in colour, and lines are white on black"
+        return "it is in color, and lines are white on black"
     drawn = is_drawn(finished)
     if not drawn.any():
         return "it is empty, no pixel is drawn"

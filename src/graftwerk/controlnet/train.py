@@ -12,8 +12,7 @@ from .. import files
 from ..conditions.base import Condition
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import Failure
-from ..training.log import Log
-from ..training.loop import CHECKPOINTS, train
+from ..training.loop import CHECKPOINTS, Log, train
 from ..training.session import Outcome, Plan, Session
 from ..training.state import load_newest
 from ..types import Monitor

@@ -12,14 +12,8 @@ import numpy as np
 from ..data.dataset import ImageArray, Item, Kind, OpenedData, Row
 from ..errors import BadFile, BadInput
 from ..folders import hint_for
+from ..models import encoders
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
-from ..models.encoders import (
-    encoder_fingerprint,
-    load_encoder,
-    model_folder,
-    require_texts,
-    static_base,
-)
 from ..models.image_encoder import IMAGE_MODELS, encode_and_compare
 from ..models.static_encoder import MODEL_TYPE as STATIC_TYPE
 from ..models.text_encoder import read_recipe
@@ -65,7 +59,7 @@ class Base:
             from .tune import NetworkEncoder, load_network
 
             return NetworkEncoder(load_network(self, "series"))
-        return FrozenEncoder(load_encoder(self.name, layer=self.layer, device=self.device))
+        return FrozenEncoder(encoders.load_encoder(self.name, layer=self.layer, device=self.device))
 
 
 _ROWS = hashlib.sha256(b"numbers of a table, and whether each is missing, 1").hexdigest()
@@ -100,9 +94,9 @@ def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
         if layer is not None:
             raise BadInput("there is no model, so it has no layer.", "Leave --layer out.")
         return Base(name, Path(), _ROWS, None, frozenset({"row"}), device)
-    if static_base(name) is not None:
-        load_encoder(name, layer=layer, device=device)  # distils it if necessary
-    root = model_folder(name)
+    if encoders.static_base(name) is not None:
+        encoders.load_encoder(name, layer=layer, device=device)  # distils it if necessary
+    root = encoders.model_folder(name)
     if not (root / "config.json").is_file() and not (root / "modules.json").is_file():
         kind = "a diffusion pipeline" if (root / "model_index.json").is_file() else "no model"
         raise BadFile(
@@ -119,7 +113,7 @@ def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
     return Base(
         name=name,
         root=root,
-        fingerprint=encoder_fingerprint(root, recipe, layer),
+        fingerprint=encoders.encoder_fingerprint(root, recipe, layer),
         layer=layer,
         reads=reads,
         device=device,
@@ -134,7 +128,7 @@ def _reads(name: str, folder: ModelFolder) -> frozenset[Kind]:
     if kind in SERIES_MODELS:
         return frozenset({"series"})
     if kind not in _TEXTS:
-        require_texts(name, folder)
+        encoders.require_texts(name, folder)
     return frozenset({"text"})
 
 

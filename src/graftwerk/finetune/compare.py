@@ -96,7 +96,7 @@ def of_words(problem: Problem) -> PriorTask:
 
 
 def of_scenes(base: Base) -> PriorTask:
-    """Return zero-shot classification of kind and colour of rendered objects as a task."""
+    """Return zero-shot classification of kind and color of rendered objects as a task."""
     phrases = object_phrases()
     names, labels = list(phrases), tuple(phrases.values())
     items: list[Item] = []
@@ -105,7 +105,7 @@ def of_scenes(base: Base) -> PriorTask:
         scene = sample_scene(_WORLD, number, count=1)
         items.append(_opened(render(scene, _SIDE, _SIDE)))
         values[number] = names.index(f"{scene.objects[0].colour} {scene.objects[0].kind}")
-    name = f"zero-shot, kind and colour of {_SCENES} rendered objects, {len(labels)} classes"
+    name = f"zero-shot, kind and color of {_SCENES} rendered objects, {len(labels)} classes"
     return PriorTask(name, _head_of_words(base, labels), items, Targets("class", labels, values))
 
 

@@ -87,7 +87,7 @@ def claim(out: Path) -> None:
 
 def _is_trained(folder: Path) -> bool:
     """Whether a folder contains only such a training, unfinished or finished."""
-    from ..training.log import is_training, require_no_others
+    from ..training.loop import is_training, require_no_others
 
     finished = files_of(folder, KIND, *FITS)
     if finished is None and folders.kind_of(folder) != TRAINING and not is_training(folder):

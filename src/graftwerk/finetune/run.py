@@ -15,8 +15,7 @@ from .. import files
 from ..adapters.linear_head import LinearHead
 from ..errors import BadInput, Damaged
 from ..models.transformers import choose_device
-from ..training.log import Log
-from ..training.loop import train
+from ..training.loop import Log, train
 from ..training.session import Plan, Precision, Session
 from ..training.state import fast_precision
 from ..types import Monitor

@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .. import files, folders
+from ..adapters import manifest
 from ..adapters.linear_head import HeadScores, LinearHead, Opinion, load_head
-from ..adapters.manifest import (
-    RECORD,
-    Bundle,
-    files_of,
-    is_replaceable,
-    read_bundle,
-    require_base,
-    write_bundle,
-)
 from ..data.columns import ColumnChoice
 from ..data.dataset import Item, Kind
 from ..data.tables import Reading, reading_of
@@ -148,7 +140,7 @@ class Saved:
     """
 
     model: FittedModel
-    bundle: Bundle
+    bundle: manifest.Bundle
     requested: ColumnChoice
     learned: frozenset[int]
 
@@ -198,7 +190,7 @@ def require_free(out: Path) -> None:
 
 
 def _is_fit(folder: Path) -> bool:
-    return is_replaceable(folder, *KINDS, LOW_RANK)
+    return manifest.is_replaceable(folder, *KINDS, LOW_RANK)
 
 
 @dataclass(frozen=True)
@@ -233,7 +225,7 @@ class Unsaved:
             self.made.head.save(folder)
             self.made.save(folder)
             files.write_plain(folder / _LEARNED, keys)
-            write_bundle(folder, self.made.how, name, base.fingerprint, self.content)
+            manifest.write_bundle(folder, self.made.how, name, base.fingerprint, self.content)
         return size_of(out)
 
 
@@ -262,15 +254,15 @@ def describe_fit(problem: Problem, made: Made) -> Unsaved:
     return Unsaved(made, base, content, learned)
 
 
-def copy_fit(saved: Bundle, out: Path) -> None:
+def copy_fit(saved: manifest.Bundle, out: Path) -> None:
     """Copy a saved fit to another folder atomically.
 
     Raises:
         BadFile: it is gone, or the other folder holds something else.
         Damaged: it is not any more what was opened.
     """
-    bundle = read_bundle(saved.folder, saved.kind)
-    names = files_of(saved.folder, saved.kind) or set()
+    bundle = manifest.read_bundle(saved.folder, saved.kind)
+    names = manifest.files_of(saved.folder, saved.kind) or set()
     folders.require_outside([saved.folder], out)
     with folders.working_folder(out, _is_fit) as folder:
         for name in sorted(names):
@@ -285,16 +277,16 @@ def require_saved(folder: Path) -> None:
         BadFile: graftwerk did not save anything there.
         BadInput: it is of another kind.
     """
-    if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():
+    if (folder / "compare.json").is_file() and not (folder / manifest.RECORD).is_file():
         raise BadInput(f"{folder} holds a comparison.", f"Open a fit in it: {folder / KINDS[0]}.")
-    if not (folder / RECORD).is_file():
+    if not (folder / manifest.RECORD).is_file():
         raise BadFile(
-            f"{folder} contains no {RECORD}, so it is not a saved fit.",
+            f"{folder} contains no {manifest.RECORD}, so it is not a saved fit.",
             folders.hint_for(
                 folder, "Pass the folder that was given to save(), or to graft fit --out."
             ),
         )
-    record = files.read_sealed_json(folder / RECORD)
+    record = files.read_sealed_json(folder / manifest.RECORD)
     kind = record.get("kind") if isinstance(record, dict) else None
     if kind not in KINDS:
         raise BadInput(
@@ -318,7 +310,7 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
     """
     from safetensors.numpy import load
 
-    bundle = read_bundle(folder, *KINDS)
+    bundle = manifest.read_bundle(folder, *KINDS)
     try:
         content = bundle.content
         request = content["request"]
@@ -330,9 +322,11 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
         layer, task, labels = content["layer"], content["task"], content["labels"]
         keys = load((folder / _LEARNED).read_bytes())["keys"]
     except (KeyError, TypeError, OSError) as error:
-        raise BadFile(f"{folder / RECORD} is not the record of a fit.", "Copy it again.") from error
+        raise BadFile(
+            f"{folder / manifest.RECORD} is not the record of a fit.", "Copy it again."
+        ) from error
     base = open_base(model or bundle.base_name, layer, device)
-    require_base(bundle, base.name, base.fingerprint)
+    manifest.require_base(bundle, base.name, base.fingerprint)
     head = load_head(folder, task, labels, base.fingerprint)
 
     def open_encoder() -> Encode:
@@ -384,8 +378,7 @@ def training_location(out: Path) -> Path:
 
 def is_retained(folder: Path) -> bool:
     """Whether a folder contains only one training, or several in numbered folders."""
-    from ..training.log import is_training
-    from ..training.loop import CHECKPOINTS, LOG, PLOT
+    from ..training.loop import CHECKPOINTS, LOG, PLOT, is_training
 
     names = folders.entries(folder)
     several = [folder / name for name in names if name.isdecimal()]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from ..models.checkpoint import ModelFolder, fingerprint, open_folder, read_object
 from ..models.hub import loading, locate
-from ..models.time_series import read_one_channel
+from ..models.torch_text import read_one_channel
 from ..models.trainable import load_own
 from ..models.transformers import choose_device, load_network
 from .candidates import LEADS, PATCH, drift, example, seasonal_naive, seasonal_scale

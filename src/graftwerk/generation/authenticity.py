@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64, UInt8
 from PIL import Image, ImageFilter
 
 from .. import files
-from ..blocks.judge import Judge, Judgement, load_judge
+from ..blocks.networks import Judge, Judgement, load_judge
 from ..blocks.scene import MOST_OBJECTS
 from ..data.images import open_image
 from ..data.pixels import stack, stretch

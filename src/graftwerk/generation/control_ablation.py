@@ -15,7 +15,7 @@ from PIL import Image
 
 from .. import files, folders
 from ..blocks.captions import Facts, parse, say
-from ..blocks.judge import Judge, load_judge
+from ..blocks.networks import Judge, load_judge
 from ..conditions.base import Condition, Fidelity
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from PIL import Image
 
-from ..blocks.judge import Judge, load_judge
+from ..blocks.networks import Judge, load_judge
 from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
@@ -25,7 +25,7 @@ from ..models.hub import builtin_folder
 from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
-from ..requests.guide import GuideSweep
+from ..requests.control import GuideSweep
 from ..types import Monitor
 from .authenticity import ImageBatch, draws_blocks, shows
 from .guides import GuideModels, Settings

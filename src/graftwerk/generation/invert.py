@@ -20,7 +20,7 @@ from ..errors import BadInput, UnknownName
 from ..metrics.distributions import psnr
 from ..models.trainable import own_size
 from ..models.transformers import choose_device
-from ..requests.guide import Invert
+from ..requests.control import Invert
 from ..types import Denoiser, Monitor
 from .authenticity import ImageBatch
 from .guide_spec import Guide

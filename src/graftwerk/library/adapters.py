@@ -269,7 +269,7 @@ class ClassGuide(_ModelGuide):
             label: the class.
             scale: weight of the gradient; 0 disables the guide.
             model: a noise-aware classifier, or a joint encoder of texts and images.
-            labels: classes of a joint encoder; default: kinds and colours of Blocks objects.
+            labels: classes of a joint encoder; default: kinds and colors of Blocks objects.
             interval: lowest and highest noise level at which it is active.
             plain: whether to use the plain gradient, neither softened nor limited.
 

@@ -38,7 +38,7 @@ from ..models.hub import locate
 from ..requests.base import PathArgument, checked, path_texts
 from ..requests.control import ControlTrain
 from ..results import LeftOut
-from ..training.log import is_training
+from ..training.loop import is_training
 from ..training.session import Group, Plan, Precision, Session, joined
 from ..training.state import fast_precision, generator_for
 from ..types import Monitor, Silent

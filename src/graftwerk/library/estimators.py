@@ -23,17 +23,7 @@ from sklearn.exceptions import NotFittedError
 from .. import files
 from ..adapters.linear_head import Opinion, probabilities, to_onnx, to_sklearn
 from ..adapters.manifest import holds
-from ..data.arrays import (
-    Columns,
-    classes_of,
-    columns_of,
-    keys_of,
-    labels_in,
-    matching_columns,
-    numbers_of,
-    read_labels,
-    read_mixed,
-)
+from ..data import arrays
 from ..data.columns import KIND_WORDS
 from ..data.dataset import Examples, Item, Kind, Row
 from ..data.labels import label_text
@@ -199,12 +189,12 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         request = self._request()
         with named_by_user([request.model]):
             base = base_of(request)
-        columns = columns_of(X)
+        columns = arrays.columns_of(X)
         rows: frozenset[Kind] = frozenset({"row"} if request.how == "linear" else ())
-        kind, items = read_mixed(X, columns, base.reads | rows, base.reads)
+        kind, items = arrays.read_mixed(X, columns, base.reads | rows, base.reads)
         targets, labels = make_targets(len(items))
         names = [f"X[{number}]" for number in range(len(items))]
-        examples = Examples("X", kind, items, keys_of(items), labels, names)
+        examples = Examples("X", kind, items, arrays.keys_of(items), labels, names)
         if columns is not None and kind in {"row", "text"}:
             examples = replace(examples, columns=columns.names, numbers=columns.numbers)
         elif kind == "row":
@@ -232,7 +222,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         model: FittedModel,
         tried: "Sequence[Trial]",
         items: Sequence[Item] = (),
-        columns: Columns | None = None,
+        columns: arrays.Columns | None = None,
     ) -> None:
         self._model = model
         self.method_ = model.how
@@ -254,9 +244,9 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
     def _judge(self, X: Any) -> Opinion:
         model = self._fitted()
-        columns = matching_columns(X, self._columns)
+        columns = arrays.matching_columns(X, self._columns)
         rows: frozenset[Kind] = frozenset({"row"} if model.kind == "row" else ())
-        kind, items = read_mixed(X, columns, model.base.reads | rows, model.base.reads)
+        kind, items = arrays.read_mixed(X, columns, model.base.reads | rows, model.base.reads)
         if kind != model.kind:
             raise BadInput(
                 f"X holds {KIND_WORDS[kind]}, and this fit reads {KIND_WORDS[model.kind]}.",
@@ -288,7 +278,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def _restore(self, saved: Saved) -> None:
         names, numbers = saved.requested.content, saved.requested.numbers or ()
         given = names and saved.kind in {"row", "text"} and names[0] != "X[:, 0]"
-        self._learned(saved.model, (), (), Columns(names, numbers) if given else None)
+        self._learned(saved.model, (), (), arrays.Columns(names, numbers) if given else None)
         self._unsaved, self._bundle = None, saved.bundle
 
     def __sklearn_tags__(self) -> Any:
@@ -330,8 +320,8 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
         found: list[Any] = []
 
         def make_targets(count: int) -> tuple[Targets, Sequence[Any]]:
-            labels = read_labels(y, count)
-            found[:], targets = classes_of(labels)
+            labels = arrays.read_labels(y, count)
+            found[:], targets = arrays.classes_of(labels)
             return targets, labels
 
         self._fit(X, make_targets)
@@ -365,10 +355,10 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
             BadInput: not fitted yet, `X` or `y` cannot be read, or no label of `y` was learned.
         """
         opinion = self._judge(X)
-        labels = read_labels(y, len(opinion.scores))
+        labels = arrays.read_labels(y, len(opinion.scores))
         location = {label_text(one): number for number, one in enumerate(self.classes_.tolist())}
         several = self._fitted().task == "labels"
-        named = [labels_in(one, several) for one in labels]
+        named = [arrays.labels_in(one, several) for one in labels]
         if labels and not any(name in location for row in named for name in row):
             shown = ", ".join(sorted({repr(name) for row in named for name in row})[:3])
             raise BadInput(
@@ -426,8 +416,8 @@ class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
         """
 
         def make_targets(count: int) -> tuple[Targets, Sequence[Any]]:
-            labels = read_labels(y, count)
-            return Targets("number", (), numbers_of(labels)), labels
+            labels = arrays.read_labels(y, count)
+            return Targets("number", (), arrays.numbers_of(labels)), labels
 
         self._fit(X, make_targets)
         return self

@@ -23,7 +23,7 @@ from ..models.checkpoint import own_classes
 from ..models.encoders import real_images_in
 from ..models.hub import locate, named_by_user
 from ..requests.base import PathArgument, checked, path_texts
-from ..requests.guide import Invert
+from ..requests.control import Invert
 from ..types import Monitor, Silent
 from .pipeline import Pipeline
 

@@ -26,8 +26,8 @@ from ..policy.rollout import expert, of_policy, random_actions, success_of
 from ..policy.tune import KIND, RATES, Adapted, adapt, fitting
 from ..policy.world import CAMERAS, Robot, Task
 from ..requests.base import DEFAULT_POLICY, Device, checked
-from ..requests.blocks import View
 from ..requests.finetune import Fit
+from ..requests.models import View
 from ..types import Monitor, Silent
 
 

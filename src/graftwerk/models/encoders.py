@@ -17,18 +17,11 @@ from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..results import Familiarity, Skipped
 from ..settings import settings
 from ..types import Encoder, HiddenLayer, Monitor, Role, Vectors
+from . import static_encoder
 from .checkpoint import ModelFolder, fingerprint
 from .hub import loading, locate
 from .image_encoder import IMAGE_MODELS, ImageEncoder, encode_and_compare, load_images
 from .onnx_text import load_graph
-from .static_encoder import (
-    MODEL_TYPE,
-    StaticEncoder,
-    distilled,
-    read_static,
-    static_fingerprint,
-    static_folder,
-)
 from .text_encoder import VOCABULARIES, Recipe, TextEncoder, read_recipe
 
 STATIC = "static"
@@ -67,7 +60,7 @@ def _load(name: str, layer: HiddenLayer, device: str) -> Encoder:
     root = locate(name)
     recipe = read_recipe(root)
     identity = encoder_fingerprint(root, recipe, layer)
-    if recipe.transformer.model_type == MODEL_TYPE:
+    if recipe.transformer.model_type == static_encoder.MODEL_TYPE:
         return _load_static(name, recipe, identity, layer)
     if recipe.transformer.model_type in IMAGE_MODELS:
         usual = identity if layer is None else encoder_fingerprint(root, recipe, None)
@@ -111,7 +104,7 @@ def model_folder(name: str) -> Path:
     if base is None:
         return locate(name)
     root = locate(base)
-    return static_folder(encoder_fingerprint(root, read_recipe(root), None))
+    return static_encoder.static_folder(encoder_fingerprint(root, read_recipe(root), None))
 
 
 def encoder_fingerprint(root: Path, recipe: Recipe, layer: HiddenLayer) -> str:
@@ -164,28 +157,30 @@ def _load_texts(
     )
 
 
-def _load_distilled(name: str, base: str, layer: HiddenLayer) -> StaticEncoder:
+def _load_distilled(name: str, base: str, layer: HiddenLayer) -> static_encoder.StaticEncoder:
     root = locate(base)
     recipe = read_recipe(root)
-    if recipe.transformer.model_type in {*IMAGE_MODELS, MODEL_TYPE}:
+    if recipe.transformer.model_type in {*IMAGE_MODELS, static_encoder.MODEL_TYPE}:
         raise BadInput(
             f"{base!r} is of type {recipe.transformer.model_type}; a static encoder is distilled "
             "from a full text encoder.",
             "Name a text encoder, for example static:builtin/minilm.",
         )
     identity = encoder_fingerprint(root, recipe, None)
-    folder = distilled(base, identity, lambda: _load_texts(base, recipe, identity, None, "cpu"))
-    known = static_fingerprint(identity)
+    folder = static_encoder.distilled(
+        base, identity, lambda: _load_texts(base, recipe, identity, None, "cpu")
+    )
+    known = static_encoder.static_fingerprint(identity)
     return _load_static(name, read_recipe(folder), known, layer, rescorer=base)
 
 
 def _load_static(
     name: str, recipe: Recipe, identity: str, layer: HiddenLayer, rescorer: str | None = None
-) -> StaticEncoder:
+) -> static_encoder.StaticEncoder:
     if layer is not None:
         raise BadInput(f"{name!r} is static and has no hidden layers.", "Leave the layer out.")
-    tokens, table = read_static(recipe.transformer)
-    return StaticEncoder(name, identity, table.shape[1], tokens, table, rescorer)
+    tokens, table = static_encoder.read_static(recipe.transformer)
+    return static_encoder.StaticEncoder(name, identity, table.shape[1], tokens, table, rescorer)
 
 
 class CachingEncoder:

@@ -86,7 +86,7 @@ class ModelCard(Report):
     bytes: int = Field(description="size of the weight files")
     fingerprint: str = Field(description="hash of weights and configuration")
     path: str = Field(description="folder")
-    details: dict[str, Any] = Field(description="pooling, longest input, licence and the like")
+    details: dict[str, Any] = Field(description="pooling, longest input, license and the like")
 
 
 class FetchableModel(Report):
@@ -98,7 +98,7 @@ class FetchableModel(Report):
     fetched: bool = Field(description="whether it is on this machine")
     packages: str = Field(description="packages that it is made of, with versions")
     bytes: int = Field(description="how much is fetched")
-    licence: str = Field(description="licences, as the packages state them")
+    licence: str = Field(description="licenses, as the packages state them")
 
 
 class ModelList(Report):
@@ -115,7 +115,7 @@ class FetchedModel(Report):
     path: str = Field(description="its folder, in the layout of the transformers library")
     kind: str = Field(description="what it does")
     option: str = Field(description="options that take its name")
-    licence: str = Field(description="licences, as the packages state them")
+    licence: str = Field(description="licenses, as the packages state them")
     packages: str = Field(description="packages that it is made of, with versions")
     changed: str = Field(description="what was changed when it was converted")
     fetched_now: bool = Field(description="false where it was there already")

@@ -20,17 +20,11 @@ from torch.nn import functional
 from .. import folders
 from ..errors import BadFile, BadInput
 from ..types import HiddenLayer
+from . import torch_text
 from .checkpoint import SERIES_MODELS, check_safetensors, open_folder, read_object
 from .image_encoder import IMAGE_MODELS, ImageEncoder, geometry, image_processor, layer_of, sides
 from .static_encoder import MODEL_TYPE
 from .text_encoder import Recipe, TokenReader, read_recipe
-from .time_series import SeriesNetwork
-from .torch_text import (
-    SentenceNetwork,
-    image_states,
-    read_tokens,
-    tokenizer_definition,
-)
 from .transformers import load_network
 
 Inputs = Mapping[str, Tensor]
@@ -95,7 +89,7 @@ def load_trainable(root: Path, reads: str, layer: HiddenLayer, device: str) -> T
     if kind == MODEL_TYPE:
         raise BadInput(f"{root} is a static encoder: it has no network to train.", "Use linear.")
     if kind in SERIES_MODELS:
-        series = SeriesNetwork(recipe.transformer).to(device)
+        series = torch_text.SeriesNetwork(recipe.transformer).to(device)
         return Trainable(
             root=root,
             place=recipe.transformer.path,
@@ -113,8 +107,8 @@ def load_trainable(root: Path, reads: str, layer: HiddenLayer, device: str) -> T
 
 
 def _texts(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trainable:
-    sentence = SentenceNetwork(recipe, layer).to(device)
-    tokens = read_tokens(recipe)
+    sentence = torch_text.SentenceNetwork(recipe, layer).to(device)
+    tokens = torch_text.read_tokens(recipe)
     prompt = recipe.prompts.get("document", "")
     skip = 0 if recipe.pool_prompt or not prompt else max(0, len(tokens.read([prompt])[0]) - 1)
 
@@ -146,7 +140,9 @@ def _images(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trai
     number = layer_of(network, kind, layer, prepare)
 
     def vectors(inputs: Inputs) -> Tensor:
-        return nn.functional.normalize(image_states(network, kind, number, inputs), dim=-1)
+        return nn.functional.normalize(
+            torch_text.image_states(network, kind, number, inputs), dim=-1
+        )
 
     return Trainable(
         root=root,
@@ -162,7 +158,7 @@ def _joint_texts(root: Path, recipe: Recipe, device: str) -> Trainable:
     folder = recipe.transformer
     kind = IMAGE_MODELS[folder.model_type]
     network: Any = load_network(folder, kind.network).to(device)
-    definition, pad_id = tokenizer_definition(folder)
+    definition, pad_id = torch_text.tokenizer_definition(folder)
     length = int(network.config.text_config.max_position_embeddings)
     tokens = TokenReader(definition, length, pad_id, fixed_length=kind.fixed_length)
 

@@ -20,13 +20,7 @@ from .. import files, limits
 from ..data.documents.formats import is_image_path
 from ..data.image_folder import LabelledImage, read_image_folder
 from ..errors import BadFile, BadInput, LimitExceeded, WrongBase
-from ..metrics.calibration import (
-    calibration_error,
-    cross_fitted,
-    fit_temperature,
-    negative_log_likelihood,
-    softmax,
-)
+from ..metrics import calibration
 from ..requests.models import Classify
 from ..types import Encoder, Monitor
 from .checkpoint import class_number, read_object
@@ -371,10 +365,10 @@ def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> Temperatur
             "its column `label`, the name of its folder, or the one label in its caption.",
         )
     logits = scorer.logits(encoded.vectors)
-    before, after = softmax(logits), cross_fitted(logits, right, seed)
+    before, after = calibration.softmax(logits), calibration.cross_fitted(logits, right, seed)
     first = logits.argmax(axis=1)
     return TemperatureFit(
-        temperature=fit_temperature(logits, right),
+        temperature=calibration.fit_temperature(logits, right),
         source=str(source),
         pictures=len(right),
         left_out=left_out,
@@ -384,10 +378,10 @@ def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> Temperatur
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
         accuracy=float((first == right).mean()),
-        ece_before=calibration_error(before.max(axis=1), first == right),
-        ece_after=calibration_error(after.max(axis=1), after.argmax(axis=1) == right),
-        nll_before=negative_log_likelihood(before, right),
-        nll_after=negative_log_likelihood(after, right),
+        ece_before=calibration.calibration_error(before.max(axis=1), first == right),
+        ece_after=calibration.calibration_error(after.max(axis=1), after.argmax(axis=1) == right),
+        nll_before=calibration.negative_log_likelihood(before, right),
+        nll_after=calibration.negative_log_likelihood(after, right),
     )
 
 

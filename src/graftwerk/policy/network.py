@@ -14,8 +14,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..blocks.judge import as_input
-from ..blocks.perception import Perception, load_perception
+from ..blocks.networks import Perception, as_input, load_perception
 from ..errors import BadInput, WrongBase
 from ..models.checkpoint import fingerprint, read_object
 from ..models.hub import locate

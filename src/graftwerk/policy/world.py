@@ -20,7 +20,7 @@ from ..blocks.renderer import render
 from ..blocks.sampling import shows_all
 from ..blocks.scene import COLOURS, GROUNDS, TIMES, Camera, Colour, Kind, Scene, SceneObject, Sun
 from ..errors import BadValue
-from ..requests.blocks import View
+from ..requests.models import View
 from .episodes import write_episodes
 
 FPS = 5

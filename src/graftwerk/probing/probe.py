@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor
 
-from ..blocks.judge import Judgement, load_judge
-from ..blocks.perception import load_perception
+from ..blocks.networks import Judgement, load_judge, load_perception
 from ..blocks.scene import KINDS
 from ..data.images import read_image
 from ..data.pixels import fit, to_levels, to_values
@@ -32,7 +31,7 @@ Measured = Mapping[str, Float64[np.ndarray, " n"]]
 Measure = Callable[[UInt8[np.ndarray, "n h w 3"]], Measured]
 NAMES = ("horizontal", "vertical", "area", "brightness")
 JUDGED = ("kind", "colour", "ground", "time")
-_APART = 40.0  # levels of 255 by which an object's colour differs from its row's
+_APART = 40.0  # levels of 255 by which an object's color differs from its row's
 _LEAST = 0.004  # share of an image that an object covers at least
 
 
@@ -43,7 +42,7 @@ class ByColour:
     half of a row, so the median of a row is its background.
     """
 
-    name = "colour against the row's median"
+    name = "color against the row's median"
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Measured:
         """Return the object's center and area as fractions of the image, and the brightness."""
@@ -82,7 +81,7 @@ class WithWords:
         self._judge = load_judge(builtin_folder("builtin/blocks-judge"), device)
 
     def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Measured:
-        """Kind and colour are NaN for an image without an object."""
+        """Kind and color are NaN for an image without an object."""
         predicted = [_words_of(judgement) for judgement in self._judge.judge(images)]
         found = dict(self._measure(images))
         for name in self._words:

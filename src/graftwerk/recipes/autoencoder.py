@@ -16,8 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..blocks.judge import Judge, as_input, load_judge
-from ..blocks.perception import PerceptionNetwork, load_perception
+from ..blocks.networks import Judge, PerceptionNetwork, as_input, load_judge, load_perception
 from ..conditions.fidelity import is_drawn
 from ..conditions.kinds import CONDITIONS
 from ..data.pixels import to_levels
@@ -324,7 +323,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 
     `edge_f1` is of the reconstruction's Canny edges, matched with those of the render within
     0.0075 of the diagonal, which at 64 pixels is the same pixel; `objects` is the share of objects
-    that the judge finds at their place with their kind and colour, `objects_of_real` that in the
+    that the judge finds at their place with their kind and color, `objects_of_real` that in the
     renders; `frechet` is the distance of both sets in the judge's features. Those by chance
     compare with other scenes. Figures that end in `_before` are of the
     autoencoder among the dependencies, where there is one.

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..blocks.captions import Facts, ObjectFacts, partial, say
-from ..blocks.judge import as_input
+from ..blocks.networks import as_input
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, MOST_OBJECTS, POSES, TIMES
 from ..diffusion.prompts import TextReader
 from ..types import Monitor

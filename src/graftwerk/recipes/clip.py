@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from .. import files
 from ..blocks.captions import Facts, ObjectFacts, say
-from ..blocks.judge import as_input
+from ..blocks.networks import as_input
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..models.checkpoint import open_folder
 from ..models.encoders import load_encoder
@@ -40,7 +40,7 @@ _AMONG = 200  # images among which a caption finds its own
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Measure how well images and captions retrieve each other on held-out scenes.
 
-    `zero_shot` is the accuracy of classifying kind and colour, 40 classes, in scenes with one
+    `zero_shot` is the accuracy of classifying kind and color, 40 classes, in scenes with one
     object; the recalls are the shares of captions (images) whose own image (caption) is the
     nearest of 200.
     """
@@ -152,7 +152,7 @@ TINY = Sizes(
 class Order:
     """Which scenes form a batch, as a function of seed and step.
 
-    In random batches, ground, time and colours distinguish nearly all captions, and the shapes of
+    In random batches, ground, time and colors distinguish nearly all captions, and the shapes of
     objects are learned last. So batches alternate: random ones, ones with the same ground and
     time, and among these ones with a single object.
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
-from ..blocks.judge import load_judge
+from ..blocks.networks import load_judge
 from ..conditions import kinds
 from ..conditions.base import Condition
 from ..conditions.kinds import CONDITIONS

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..blocks.captions import Facts, say
-from ..blocks.judge import Judge, load_judge
+from ..blocks.networks import Judge, load_judge
 from ..blocks.scene import MOST_OBJECTS
 from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import noise_levels
@@ -28,7 +28,7 @@ def measure_sampled(folder: Path, judge: Path, count: int, setting: Setting) -> 
     """Generate images from `count` held-out captions of each sort and judge them.
 
     `one_object` and `two_objects` are the shares of images with exactly the objects of the
-    caption, with correct kinds, colours and order; `frechet` compares generated with real images,
+    caption, with correct kinds, colors and order; `frechet` compares generated with real images,
     `frechet_of_real` two sets of real images, and `frechet_unprompted` images generated without a
     prompt with real ones, all in sets of equal size; `unprompted_with_objects` is the share of the
     latter with one to four objects.

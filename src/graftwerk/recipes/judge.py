@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from ..blocks.judge import MODEL_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
+from ..blocks.networks import JUDGE_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..training.session import Plan
 from .perception import SceneTask, Sizes, total_of
@@ -19,7 +19,7 @@ from .scenes import ABSENT, Rows, Scenes, facts_of_row, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
 _DEVIATION = 0.8  # of the target around an object's middle, in places
-_LABELLED = 1.5  # distance up to which places learn kind and colour, in places
+_LABELLED = 1.5  # distance up to which places learn kind and color, in places
 _FAR = 1e6
 _FEW = -2.2  # logit of a chance of 0.1
 _NEAR = 0.15  # share of the image within which an answer belongs to an object
@@ -38,7 +38,7 @@ class Work(SceneTask):
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         config = {
-            "model_type": MODEL_TYPE,
+            "model_type": JUDGE_TYPE,
             "widths": list(sizes.widths),
             "kinds": list(KINDS),
             "colours": list(COLOURS),
@@ -169,7 +169,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 
 
 def objects_right(rows: Rows, seen: Sequence[Judgement]) -> float:
-    """Return the share of objects that were found at their place with their kind and colour."""
+    """Return the share of objects that were found at their place with their kind and color."""
     return _share([_compare(row, one) for row, one in zip(rows, seen, strict=True)])
 
 

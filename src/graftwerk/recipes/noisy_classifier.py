@@ -138,7 +138,7 @@ def _latents(scenes: Scenes, folder: Path, setting: Setting) -> Chunks:
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Measure accuracy at several noise levels.
 
-    `accuracy_at_X` is the share of held-out scenes with one object whose kind and colour, of 40
+    `accuracy_at_X` is the share of held-out scenes with one object whose kind and color, of 40
     pairs, get the highest score at noise level X; `precision_at_X` is the average precision over
     the 40 pairs in scenes of one to four objects.
     """

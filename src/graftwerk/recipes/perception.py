@@ -12,9 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..blocks.geometry import JOINTS
-from ..blocks.judge import as_input
 from ..blocks.maps import CLASSES
-from ..blocks.perception import MODEL_TYPE, Perceived, PerceptionNetwork, load_perception
+from ..blocks.networks import (
+    PERCEPTION_TYPE,
+    Perceived,
+    PerceptionNetwork,
+    as_input,
+    load_perception,
+)
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
@@ -82,7 +87,7 @@ class Work(SceneTask):
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         config = {
-            "model_type": MODEL_TYPE,
+            "model_type": PERCEPTION_TYPE,
             "widths": list(sizes.widths),
             "classes": list(CLASSES),
             "joints": list(JOINTS),

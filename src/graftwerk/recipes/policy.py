@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from .. import blocks, files, folders
-from ..blocks.perception import load_perception
+from ..blocks.networks import load_perception
 from ..models.hub import builtin_folder
 from ..policy import world
 from ..policy.episodes import is_episodes, read_episodes

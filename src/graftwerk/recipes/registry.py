@@ -59,7 +59,7 @@ class Entry:
 RECIPES: tuple[Entry, ...] = (
     Entry(
         "judge",
-        "names every object (kind, colour, place), ground and time of an image",
+        "names every object (kind, color, place), ground and time of an image",
         "It knows clean images of Blocks scenes with one to four objects, and nothing else.",
         "safetensors and config.json of graftwerk",
         {"kind_and_colour": 0.98},
@@ -106,7 +106,7 @@ RECIPES: tuple[Entry, ...] = (
     ),
     Entry(
         "noisy-classifier",
-        "names kinds, colours, ground and time behind noisy latents, to guide their drawing",
+        "names kinds, colors, ground and time behind noisy latents, to guide their drawing",
         "It knows the latents of one autoencoder, whose identity its config.json holds.",
         "safetensors and config.json of graftwerk",
         {"accuracy_at_0.1": 0.9},

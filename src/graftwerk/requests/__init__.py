@@ -8,22 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .blocks import *  # noqa: F403
     from .control import *  # noqa: F403
     from .finetune import *  # noqa: F403
     from .generate import *  # noqa: F403
-    from .guide import *  # noqa: F403
     from .models import *  # noqa: F403
     from .search import *  # noqa: F403
 
 _MODULES = {
-    "blocks": "BlocksEpisodes BlocksRender BlocksReplay BlocksShow RecipeEval RecipeList RecipeRun",
-    "control": "ConditionList ControlAblation ControlExport ControlTrain EvalEdges MakeCondition",
+    "control": "ConditionList ControlAblation ControlExport ControlTrain EvalEdges GuideCheck "
+    "GuideSweep Invert MakeCondition",
     "finetune": "Compare EvalFit Fit FitExport Forecast LoraTrain Predict",
     "generate": "Generate",
-    "guide": "GuideCheck GuideSweep Invert",
-    "models": "Classify EvalAlignment EvalAnswers EvalPolicy EvalRetrieval EvalSimilarity "
-    "ModelsFetch ModelsInfo ModelsList Readout Tour",
+    "models": "BlocksEpisodes BlocksRender BlocksReplay BlocksShow Classify EvalAlignment "
+    "EvalAnswers EvalPolicy EvalRetrieval EvalSimilarity ModelsFetch ModelsInfo ModelsList Readout "
+    "RecipeEval RecipeList RecipeRun Tour",
     "search": "Ask Calibrate Chat Embed IndexAdd IndexRebuild IndexRemove IndexStatus IndexVerify "
     "Search",
 }

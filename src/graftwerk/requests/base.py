@@ -136,6 +136,28 @@ Layer = Annotated[
     int | None,
     Field(ge=-64, le=256, description="use this hidden layer instead of the last (0: embeddings)"),
 ]
+# a diffusion pipeline, as its requests name it
+PipelineName = Annotated[
+    PathText,
+    Field(description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION"),
+]
+Steps = Training[Annotated[int, Field(ge=1, le=limits.TRAINING_STEPS)]]
+Batch = Training[Annotated[int, Field(ge=1, le=limits.BATCH)]]
+Pairs = Training[Annotated[int, Field(ge=1, le=4096, description="batch size, in pairs")]]
+Rate = Training[Annotated[float, Field(gt=0, le=1, description="peak learning rate")]]
+WarmRate = Training[
+    Annotated[float, Field(gt=0, le=1, description="peak learning rate, after warm-up")]
+]
+Minutes = Annotated[float | None, Field(gt=0, le=limits.TRAINING_MINUTES)]
+Resumable = Training[
+    Annotated[
+        Minutes, Field(description="stop after this many minutes; run the command again to resume")
+    ]
+]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    Field(description="floating-point precision; auto: bfloat16 if the device supports it"),
+]
 HitCount = Annotated[int, Field(ge=0, le=limits.HITS)]
 SceneSide = Annotated[
     int, Field(ge=16, le=limits.SCENE_SIDE, description="side of an image in pixels")

@@ -1,4 +1,4 @@
-"""Requests of training control branches."""
+"""Requests of steering image models: conditions, control branches, guidance, inversion."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -7,25 +7,38 @@ from pydantic import Field
 
 from .. import limits
 from .base import (
+    DEFAULT_GUIDE,
+    DEFAULT_IMAGE_ENCODER,
     DEFAULT_PIPELINE,
     POSITIONAL,
     Advanced,
     Data,
+    Guidance,
     OptionalPath,
     OptionalPathText,
     Output,
+    Pairs,
     PathField,
     PathText,
+    PathTexts,
+    PipelineName,
+    Precision,
     Request,
+    Resumable,
+    Sampler,
     Sampling,
     SceneSide,
+    Steps,
     Training,
+    WarmRate,
     path_field,
 )
+from .generate import GuideLabels, GuideModel, GuidePlain
 
 if TYPE_CHECKING:
     import graftwerk.conditions.results
-    import graftwerk.controlnet.results  # noqa: F401  named in brackets below
+    import graftwerk.controlnet.results
+    import graftwerk.generation.results  # noqa: F401  named in brackets below
 
 
 class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
@@ -38,10 +51,7 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
         ),
         json_schema_extra=POSITIONAL,
     )
-    model: PathText = path_field(
-        default=DEFAULT_PIPELINE,
-        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
-    )
+    model: PipelineName = path_field(DEFAULT_PIPELINE)
     condition: str = Field(description="canny, depth, ...; see `graft condition list`")
     conditions: Data[OptionalPath] = path_field(
         default=None,
@@ -54,25 +64,16 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     out: Output[PathField] = Field(
         description="output folder for the branch, its measurements and its checkpoints"
     )
-    steps: Training[int] = Field(
-        default=1_000, ge=1, le=limits.TRAINING_STEPS, description="total training steps"
-    )
-    batch: Training[int] = Field(default=16, ge=1, le=4096, description="batch size, in pairs")
+    steps: Steps = Field(default=1_000, description="total training steps")
+    batch: Pairs = 16
     accumulate: Training[int] = Field(
         default=1,
         ge=1,
         le=4096,
         description="split each batch into this many gradient accumulation steps",
     )
-    learning_rate: Training[float] = Field(
-        default=1e-3, gt=0, le=1, description="peak learning rate, after warm-up"
-    )
-    minutes: Training[float | None] = Field(
-        default=None,
-        gt=0,
-        le=limits.TRAINING_MINUTES,
-        description="stop after this many minutes; run the command again to resume",
-    )
+    learning_rate: WarmRate = 1e-3
+    minutes: Resumable = None
     drop: Data[float] = Field(
         default=0.5, ge=0, le=1, description="share of prompts dropped in training"
     )
@@ -114,10 +115,7 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     stop: Training[bool] = Field(
         default=False, description="stop early when training has converged or does not learn"
     )
-    precision: Advanced[Literal["auto", "float32", "bfloat16"]] = Field(
-        default="auto",
-        description="floating-point precision; auto: bfloat16 if the device supports it",
-    )
+    precision: Advanced[Precision] = "auto"
 
 
 class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
@@ -131,10 +129,7 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
         ),
         json_schema_extra=POSITIONAL,
     )
-    model: PathText = path_field(
-        default=DEFAULT_PIPELINE,
-        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
-    )
+    model: PipelineName = path_field(DEFAULT_PIPELINE)
     condition: str = Field(
         default="segmentation", description="canny, depth, ...; see `graft condition list`"
     )
@@ -153,13 +148,9 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
     seeds: Training[int] = Field(
         default=3, ge=1, le=100, description="number of training runs per branch"
     )
-    steps: Training[int] = Field(
-        default=300, ge=1, le=limits.TRAINING_STEPS, description="steps per training run"
-    )
-    batch: Training[int] = Field(default=32, ge=1, le=4096, description="batch size, in pairs")
-    learning_rate: Training[float] = Field(
-        default=1e-3, gt=0, le=1, description="peak learning rate, after warm-up"
-    )
+    steps: Steps = Field(default=300, description="steps per training run")
+    batch: Pairs = 32
+    learning_rate: WarmRate = 1e-3
     scenes: Data[int] = Field(
         default=4_096, ge=4, le=limits.SCENES, description="number of training scenes, without DATA"
     )
@@ -269,4 +260,106 @@ class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
     )
     estimator: OptionalPathText = path_field(
         default=None, description="model to detect edges with, instead of Canny's method: hed"
+    )
+
+
+_MODEL = (
+    "diffusion model that generated the images, or should have; not needed for "
+    "photographs if --guide-model names an image classifier"
+)
+
+
+class GuideCheck(Request["graftwerk.generation.results.GuideVerdicts"]):
+    """Check whether images are real images of a class or adversarial, by several measures."""
+
+    images: PathTexts = Field(
+        min_length=1, description="images or folders of images", json_schema_extra=POSITIONAL
+    )
+    class_: str | None = Field(default=None, description="class that the images should show")
+    model: PathText = path_field(default=DEFAULT_PIPELINE, description=_MODEL)
+    guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
+    guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
+    real: OptionalPath = path_field(
+        default=None,
+        description="folder of real images; default: Blocks scenes, for Blocks models",
+    )
+
+
+class Invert(Request["graftwerk.generation.results.Inversion"]):
+    """Optimize a latent, image or noise by gradient descent towards an image, class or sentence."""
+
+    to: Sampling[PathText] = Field(
+        description="an image file, class=NAME or text=SENTENCE to move towards"
+    )
+    space: Sampling[Literal["latent", "pixel", "noise"]] = Field(
+        default="latent",
+        description=(
+            "variable to optimize: the latent of a decoder, the pixels, or the sampler's "
+            "initial noise; for an image target, the noise comes from DDIM inversion"
+        ),
+    )
+    steps: Sampling[int] = Field(
+        default=100, ge=1, le=limits.SAMPLING_STEPS, description="number of gradient descent steps"
+    )
+    sampling_steps: Sampling[int | None] = Field(
+        default=None,
+        ge=1,
+        le=1_000,
+        description=(
+            "number of sampling steps, for --space noise; default: 50 for an image, 10 for a "
+            "class or sentence, whose gradient passes through all of them"
+        ),
+    )
+    rate: Sampling[float] = Field(default=0.05, gt=0, le=10, description="learning rate")
+    count: Sampling[int] = Field(
+        default=1, ge=1, le=256, description="number of images, each from its own noise"
+    )
+    start: Sampling[OptionalPathText] = path_field(
+        default=None,
+        description="initial image, for --space latent and pixel; default: noise",
+    )
+    model: Sampling[PathText] = path_field(default=DEFAULT_PIPELINE, description=_MODEL)
+    guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
+    guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
+    guide_encoder: Guidance[PathText] = path_field(
+        default=DEFAULT_IMAGE_ENCODER, description="joint encoder of texts and images for text="
+    )
+    real: Guidance[OptionalPath] = path_field(
+        default=None, description="folder of real images to compare with; default: Blocks scenes"
+    )
+    out: Output[PathField] = path_field(
+        default=Path("inverted"), description="output folder for images, film strip and losses"
+    )
+
+
+class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
+    """Generate classes at several guidance scales, and measure distance, precision and recall."""
+
+    classes: Sampling[str] = Field(
+        description="classes, separated by commas, or `all` for all shapes and colors"
+    )
+    scales: Guidance[str] = Field(
+        default="0,1,3,10,30", description="guidance scales, separated by commas"
+    )
+    count: Sampling[int] = Field(
+        default=200,
+        ge=10,
+        le=limits.IMAGES,
+        description="images per scale, divided among the classes",
+    )
+    steps: Sampling[int] = Field(
+        default=25, ge=1, le=limits.SAMPLING_STEPS, description="number of sampling steps"
+    )
+    sampler: Sampling[Sampler] = Field(default="dpmpp_2m", description="sampling method")
+    model: Sampling[PathText] = path_field(
+        default=DEFAULT_PIPELINE, description="diffusion model; used without a prompt"
+    )
+    guide_plain: Guidance[GuidePlain] = False
+    guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
+    guide_interval: Guidance[str | None] = Field(
+        default=None, description="noise levels LO:HI (sigma) at which the guide applies"
+    )
+    out: Output[PathField] = path_field(
+        default=Path("sweep"),
+        description="output folder for the curves and one contact sheet per scale",
     )

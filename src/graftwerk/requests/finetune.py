@@ -12,17 +12,21 @@ from .base import (
     DEFAULT_PIPELINE,
     POSITIONAL,
     Advanced,
+    Batch,
     Data,
     EncoderName,
     Layer,
     LowRank,
+    Minutes,
     OptionalPath,
     OptionalPathText,
     Output,
     PathField,
     PathText,
     R_co,
+    Rate,
     Request,
+    Steps,
     TableRequest,
     Training,
     path_field,
@@ -43,6 +47,37 @@ Target = Annotated[
     ),
 ]
 _CONTENT = "column to read; repeatable; default: all that suit the model"
+_OUT = "output folder; new, empty, or an earlier result"
+_FIT = "folder written by `graft fit`"
+_MOVED = "folder of the frozen model, if it was moved"
+Caption = Data[
+    Annotated[
+        str | None,
+        Field(
+            max_length=limits.PROMPT_CHARACTERS,
+            description="caption for all images (generate); default: metadata.jsonl or NAME.txt "
+            "next to each",
+        ),
+    ]
+]
+Rank = LowRank[
+    Annotated[int, Field(ge=1, le=4096, description="rank of LoRA's update of each matrix")]
+]
+Alpha = LowRank[
+    Annotated[float, Field(gt=0, le=65_536, description="LoRA's scale is alpha / rank")]
+]
+Dropout = LowRank[
+    Annotated[float, Field(ge=0, lt=1, description="dropout on LoRA's input during training")]
+]
+LoraTargets = LowRank[
+    Annotated[
+        list[str],
+        Field(
+            description="suffix of the names of layers that get LoRA; repeatable; default: "
+            "attention and MLP projections"
+        ),
+    ]
+]
 TaskName = Annotated[
     Literal["auto", "class", "labels", "number"],
     Field(
@@ -97,28 +132,16 @@ class _Fitting(TableRequest[R_co]):
         default=False, description="give rare classes as much weight as common ones"
     )
     layer: Layer = None
-    rank: LowRank[int] = Field(
-        default=8, ge=1, le=4096, description="rank of LoRA's update of each matrix"
-    )
-    alpha: LowRank[float] = Field(
-        default=16.0, gt=0, le=65_536, description="LoRA's scale is alpha / rank"
-    )
-    dropout: LowRank[float] = Field(
-        default=0.0, ge=0, lt=1, description="dropout on LoRA's input during training"
-    )
+    rank: Rank = 8
+    alpha: Alpha = 16.0
+    dropout: Dropout = 0.0
     lora_plus: LowRank[float] = Field(
         default=1.0,
         ge=1,
         le=1_000,
         description="ratio of the learning rates of LoRA's B and A (LoRA+)",
     )
-    targets: LowRank[list[str]] = Field(
-        default=[],
-        description=(
-            "suffix of the names of layers that get LoRA; repeatable; default: attention and "
-            "MLP projections"
-        ),
-    )
+    targets: LoraTargets = Field(default=[])
     top: Training[int | None] = Field(
         default=None,
         ge=1,
@@ -130,7 +153,7 @@ class _Fitting(TableRequest[R_co]):
     epochs: Training[float] = Field(
         default=6.0, gt=0, le=10_000, description="passes over the data at most"
     )
-    batch: Training[int] = Field(default=32, ge=1, le=limits.BATCH, description="batch size")
+    batch: Batch = Field(default=32, description="batch size")
     learning_rate: Training[float | None] = Field(
         default=None,
         gt=0,
@@ -189,32 +212,20 @@ class Fit(
         "auto of linear and lora, or linear for tables of numbers and few examples; for episodes "
         "of a robot: lora",
     )
-    out: Output[PathField] = Field(description="output folder; new, empty, or an earlier result")
+    out: Output[PathField] = Field(description=_OUT)
     sweep: Advanced[bool] = Field(
         default=False,
         description=(
             "try every hidden layer and all of them concatenated, and select the best (linear)"
         ),
     )
-    minutes: Training[float | None] = Field(
-        default=None,
-        gt=0,
-        le=limits.TRAINING_MINUTES,
-        description="time limit of auto in minutes; default: 10, or 2 without --how",
+    minutes: Training[Minutes] = Field(
+        default=None, description="time limit of auto in minutes; default: 10, or 2 without --how"
     )
-    steps: Training[int] = Field(
-        default=400,
-        ge=1,
-        le=limits.TRAINING_STEPS,
-        description="optimizer steps (generate, write, episodes of a robot)",
+    steps: Steps = Field(
+        default=400, description="optimizer steps (generate, write, episodes of a robot)"
     )
-    caption: Data[str | None] = Field(
-        default=None,
-        max_length=limits.PROMPT_CHARACTERS,
-        description=(
-            "caption for all images (generate); default: metadata.jsonl or NAME.txt next to each"
-        ),
-    )
+    caption: Caption = None
 
 
 class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
@@ -231,39 +242,15 @@ class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
         default=None,
         description=f"pipeline or language model; default with generate: {DEFAULT_PIPELINE}",
     )
-    caption: Data[str | None] = Field(
-        default=None,
-        max_length=limits.PROMPT_CHARACTERS,
-        description=(
-            "caption for all images (generate); default: metadata.jsonl or NAME.txt next to each"
-        ),
-    )
-    out: Output[PathField] = Field(description="output folder; new, empty, or an earlier result")
-    steps: Training[int] = Field(
-        default=400, ge=1, le=limits.TRAINING_STEPS, description="optimizer steps"
-    )
-    batch: Training[int] = Field(
-        default=8, ge=1, le=limits.BATCH, description="batch size, in images or text windows"
-    )
-    learning_rate: Training[float] = Field(
-        default=5e-4, gt=0, le=1, description="peak learning rate"
-    )
-    rank: LowRank[int] = Field(
-        default=8, ge=1, le=4096, description="rank of the update of each matrix"
-    )
-    alpha: LowRank[float] = Field(
-        default=16.0, gt=0, le=65_536, description="scaling numerator: the scale is alpha / rank"
-    )
-    dropout: LowRank[float] = Field(
-        default=0.0, ge=0, lt=1, description="dropout on LoRA's input during training"
-    )
-    targets: LowRank[list[str]] = Field(
-        default=[],
-        description=(
-            "suffix of the names of layers that get LoRA; repeatable; default: attention and "
-            "MLP projections"
-        ),
-    )
+    caption: Caption = None
+    out: Output[PathField] = Field(description=_OUT)
+    steps: Steps = Field(default=400, description="optimizer steps")
+    batch: Batch = Field(default=8, description="batch size, in images or text windows")
+    learning_rate: Rate = 5e-4
+    rank: Rank = 8
+    alpha: Alpha = 16.0
+    dropout: Dropout = 0.0
+    targets: LoraTargets = Field(default=[])
 
 
 class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
@@ -292,17 +279,13 @@ class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
 class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     """Predict with a model that `graft fit` saved."""
 
-    fit: PathField = Field(
-        description="folder written by `graft fit`", json_schema_extra=POSITIONAL
-    )
+    fit: PathField = Field(description=_FIT, json_schema_extra=POSITIONAL)
     inputs: list[str] = Field(
         min_length=1,
         description="texts, text files, image files, or a table; - reads lines from standard input",
         json_schema_extra=POSITIONAL,
     )
-    model: OptionalPathText = path_field(
-        default=None, description="folder of the frozen model, if it was moved"
-    )
+    model: OptionalPathText = path_field(default=None, description=_MOVED)
     target: Target = Field(default=None)
     threshold: float | None = Field(
         default=None,
@@ -325,30 +308,22 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
 class FitExport(Request["graftwerk.finetune.results.FitExported"]):
     """Export the head of a fit as an ONNX graph, which other runtimes read."""
 
-    fit: PathField = Field(
-        description="folder written by `graft fit`", json_schema_extra=POSITIONAL
-    )
+    fit: PathField = Field(description=_FIT, json_schema_extra=POSITIONAL)
     out: PathField = Field(description="output file (.onnx)")
-    model: OptionalPathText = path_field(
-        default=None, description="folder of the frozen model, if it was moved"
-    )
+    model: OptionalPathText = path_field(default=None, description=_MOVED)
 
 
 class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):
     """Evaluate a fit on labelled data; rows it was trained on are left out."""
 
-    fit: PathField = Field(
-        description="folder written by `graft fit`", json_schema_extra=POSITIONAL
-    )
+    fit: PathField = Field(description=_FIT, json_schema_extra=POSITIONAL)
     data: PathText = Field(
         description="labelled data, as for `graft fit`", json_schema_extra=POSITIONAL
     )
     target: Target = Field(default=None)
     content: list[str] = Field(default=[], description=_CONTENT)
     missing: MissingLabels = "ask"
-    model: OptionalPathText = path_field(
-        default=None, description="folder of the frozen model, if it was moved"
-    )
+    model: OptionalPathText = path_field(default=None, description=_MOVED)
 
 
 class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
@@ -410,12 +385,8 @@ class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
             "number of forecast origins in the backtest at the end of the history; 0: no backtest"
         ),
     )
-    steps: Training[int] = Field(
-        default=200, ge=1, le=limits.TRAINING_STEPS, description="optimizer steps for fitting"
-    )
-    rank: LowRank[int] = Field(
-        default=8, ge=1, le=4096, description="rank of LoRA's update of each matrix"
-    )
+    steps: Steps = Field(default=200, description="optimizer steps for fitting")
+    rank: Rank = 8
     out: Output[OptionalPath] = path_field(
         default=None, description="output file for the forecast: .csv or .json"
     )

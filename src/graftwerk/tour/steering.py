@@ -15,8 +15,7 @@ from ..blocks.maps import maps_of
 from ..blocks.renderer import render
 from ..blocks.sampling import sample_scene
 from ..blocks.scene import Scene
-from ..commands import blocks, condition, fit, generate, guide
-from ..commands import control as control_commands
+from ..commands import blocks, condition, fit, generate
 from ..conditions.kinds import CONDITIONS
 from ..controlnet.results import Ablation, ControlTrained
 from ..data.images import write_image
@@ -62,7 +61,7 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
     folders.remove(location, owner=folder)
     pairs = []
     for label in CLASSES if request.full else CLASSES[:1]:
-        strawman = guide.run_invert(
+        strawman = generate.run_invert(
             requests.Invert(
                 to=f"class={label}",
                 steps=DESCENT,
@@ -86,7 +85,7 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
         out=location / "sweep",
         **common,
     )
-    swept = guide.run_guide_sweep(requested, monitor)
+    swept = generate.run_guide_sweep(requested, monitor)
     return {**shown, "source": None, "swept": swept}
 
 
@@ -221,7 +220,7 @@ def _trained(
         **common,
     )
     monitor.advance()
-    return training, control_commands.run_control_train(training, Silent())
+    return training, condition.run_control_train(training, Silent())
 
 
 def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
@@ -237,7 +236,7 @@ def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
         seed=request.seed,
         device=request.device,
     )
-    return control_commands.run_control_ablation(requested, Silent())
+    return condition.run_control_ablation(requested, Silent())
 
 
 def style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:

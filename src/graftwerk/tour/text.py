@@ -8,9 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import files, folders, requests
-from ..commands import ask, fit, search
-from ..commands import fit as compare
-from ..commands import search as index
+from ..commands import fit, search
 from ..examples import HANDBOOK, QUESTIONS
 from ..rag.results import Answer
 from ..types import Monitor, Silent
@@ -54,12 +52,12 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
     location = folder / "handbook-index"
     folders.remove(location, owner=folder)
     common: dict[str, Any] = {"index": location, "seed": request.seed, "device": request.device}
-    added = index.run_index_add(requests.IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
-    calibration = ask.run_calibrate(requests.Calibrate(file=QUESTIONS, **common), monitor)
+    added = search.run_index_add(requests.IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
+    calibration = search.run_calibrate(requests.Calibrate(file=QUESTIONS, **common), monitor)
     answers = []
     for question in REQUESTED if request.full else REQUESTED[:SHORT]:
         answers.append(
-            ask.run_ask(requests.Ask(question=question, show_prompt=True, **common), Silent())
+            search.run_ask(requests.Ask(question=question, show_prompt=True, **common), Silent())
         )
         monitor.advance()
 
@@ -75,7 +73,7 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
         "searches": [found(mode, 2) for mode in ("hybrid", "vector", "text")],
         "any_passage": float(np.mean(everything)),
         "embedded": _embedded(request, monitor),
-        "check": index.run_index_verify(requests.IndexVerify(**common), monitor),
+        "check": search.run_index_verify(requests.IndexVerify(**common), monitor),
         "name": lambda path: Path(path).name,
     }
 
@@ -127,7 +125,7 @@ def compare_methods(folder: Path, request: requests.Tour, monitor: Monitor) -> d
     requested = requests.Compare(
         data=str(data), seed=request.seed, device=request.device, **options
     )
-    return {"comparison": compare.run_compare(requested, monitor)}
+    return {"comparison": fit.run_compare(requested, monitor)}
 
 
 def topic_table(count: int, seed: int) -> str:

@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 
 from graftwerk.blocks.captions import facts_of, parse
-from graftwerk.blocks.dataset import CONDITIONS, write_dataset
-from graftwerk.blocks.map_images import condition_images
+from graftwerk.blocks.map_images import CONDITIONS, condition_images, write_dataset
 from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene

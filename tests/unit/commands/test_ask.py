@@ -6,7 +6,7 @@ import pytest
 
 import graftwerk
 from graftwerk import requests
-from graftwerk.commands import ask
+from graftwerk.commands import search
 from graftwerk.errors import BadInput, WriterFailed, WrongBase
 from graftwerk.rag.evidence import calibrate, save_calibration
 from graftwerk.types import Silent
@@ -45,7 +45,7 @@ def told(monkeypatch):
 
 
 def run(index, question=QUESTION, monitor=None, **more):
-    return ask.run_ask(requests.Ask(question=question, index=index, **more), monitor or Silent())
+    return search.run_ask(requests.Ask(question=question, index=index, **more), monitor or Silent())
 
 
 def test_it_quotes_with_checked_citations(library, listener):

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from graftwerk import limits
+from graftwerk.blocks import map_images
 from graftwerk.commands import blocks
 from graftwerk.errors import BadFile, BadInput, Cancelled, NoRoom
-from graftwerk.requests.blocks import BlocksRender
+from graftwerk.requests.models import BlocksRender
 from graftwerk.types import Silent
 
 
@@ -69,12 +70,11 @@ def test_a_stop_leaves_nothing_half(tmp_path: Path, existed: bool) -> None:
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch) -> None:
-    from graftwerk.blocks import dataset
 
     def fail(path: Path, image: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(dataset, "_write_image", fail)
+    monkeypatch.setattr(map_images, "_write_image", fail)
     with pytest.raises(NoRoom, match="blocks"):
         blocks.run_blocks_render(BlocksRender(count=3, size=16, out=tmp_path / "blocks"), Silent())
     assert list(tmp_path.iterdir()) == []

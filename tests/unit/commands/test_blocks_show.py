@@ -8,7 +8,7 @@ from graftwerk.blocks.sampling import sample_scene
 from graftwerk.blocks.scene import scene_to_data
 from graftwerk.commands import blocks
 from graftwerk.errors import BadFile
-from graftwerk.requests.blocks import BlocksShow
+from graftwerk.requests.models import BlocksShow
 from graftwerk.types import Silent
 
 

@@ -4,8 +4,7 @@ import os
 import pytest
 
 from graftwerk import limits, requests
-from graftwerk.commands import ask
-from graftwerk.commands import ask as calibrate
+from graftwerk.commands import search
 from graftwerk.errors import BadFile, BadInput, LimitExceeded, NoRoom
 from graftwerk.types import Silent
 
@@ -33,7 +32,7 @@ def labelled(answerable, unanswerable):
 
 
 def run(path, index, **more):
-    return calibrate.run_calibrate(requests.Calibrate(file=path, index=index, **more), Silent())
+    return search.run_calibrate(requests.Calibrate(file=path, index=index, **more), Silent())
 
 
 def test_the_floor_is_stored_and_used_by_ask(write, library, encoder):
@@ -43,7 +42,7 @@ def test_the_floor_is_stored_and_used_by_ask(write, library, encoder):
     assert made.fingerprint == encoder.fingerprint
     assert json.loads((library / "calibration.json").read_text())["floor"] == made.floor
     for question, abstained in ((ANSWERABLE[0], False), (UNANSWERABLE[0], True)):
-        answer = ask.run_ask(requests.Ask(question=question, index=library), Silent())
+        answer = search.run_ask(requests.Ask(question=question, index=library), Silent())
         assert answer.evidence_floor == made.floor
         assert answer.abstained is abstained
         assert "questions.jsonl" in answer.calibration

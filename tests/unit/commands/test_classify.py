@@ -231,7 +231,7 @@ def test_unfamiliar_images_are_told(pictures, tmp_path, monkeypatch):
 
 @pytest.fixture
 def labelled(tmp_path, encoder):
-    """Images that are mostly of the colour of their folder, and sometimes are not."""
+    """Images that are mostly of the color of their folder, and sometimes are not."""
     generator = np.random.default_rng(1)
     folder = tmp_path / "labelled"
     for number in range(90):

@@ -90,7 +90,7 @@ def test_a_finished_map_is_checked_and_kept(picture, tmp_path) -> None:
     report, sampled, _ = make("depth", tmp_path / "depth.png", tmp_path, finished=True)
     assert np.array_equal(sampled, np.asarray(Image.open(tmp_path / "depth.png")))
     assert report.made_by == "used as given"
-    with pytest.raises(BadInput, match="not a depth map: it is in colour"):
+    with pytest.raises(BadInput, match="not a depth map: it is in color"):
         make("depth", picture, tmp_path, finished=True)
 
 

@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
-from graftwerk.commands import control
-from graftwerk.commands.control import findings
+from graftwerk.commands import condition
+from graftwerk.commands.condition import findings
 from graftwerk.errors import BadInput
 from graftwerk.generation.control_ablation import conflicting
 from graftwerk.metrics.intervals import student
@@ -47,7 +47,7 @@ def request(images, pipeline, out, **changes):
 
 def test_it_measures_every_branch_and_prompt_and_goes_on(tmp_path, pictures, text_pipeline):
     out, monitor = tmp_path / "a", Counts()
-    report = control.run_control_ablation(request(pictures, text_pipeline, out), monitor)
+    report = condition.run_control_ablation(request(pictures, text_pipeline, out), monitor)
     branches, prompts = ("alone", "zero", "gaussian", "light"), 4
     assert len(report.rows) == len(branches) * prompts
     assert {row.branch for row in report.rows} == set(branches)
@@ -67,7 +67,7 @@ def test_it_measures_every_branch_and_prompt_and_goes_on(tmp_path, pictures, tex
     (out / "light-1" / "trial.json").unlink()
     (out / "light-1" / "figures.json").unlink()
     monitor = Counts()
-    again = control.run_control_ablation(request(pictures, text_pipeline, out), monitor)
+    again = condition.run_control_ablation(request(pictures, text_pipeline, out), monitor)
     assert monitor.begun.count("training") == 1  # what was finished is kept
     assert [task for task in monitor.begun if task.startswith("drawing")] == ["drawing light"]
     assert again.rows == report.rows
@@ -75,16 +75,16 @@ def test_it_measures_every_branch_and_prompt_and_goes_on(tmp_path, pictures, tex
 
 def test_a_folder_of_another_ablation_is_refused(tmp_path, pictures, text_pipeline):
     out = tmp_path / "a"
-    control.run_control_ablation(request(pictures, text_pipeline, out, seeds=1), Silent())
+    condition.run_control_ablation(request(pictures, text_pipeline, out, seeds=1), Silent())
     with pytest.raises(BadInput, match="holds a training with steps 2, not 3"):
-        control.run_control_ablation(
+        condition.run_control_ablation(
             request(pictures, text_pipeline, out, seeds=1, steps=3), Silent()
         )
 
 
 def test_an_encoder_that_reads_no_images_is_refused(tmp_path, pictures, text_pipeline):
     with pytest.raises(BadInput, match="reads no images"):
-        control.run_control_ablation(
+        condition.run_control_ablation(
             request(pictures, text_pipeline, tmp_path / "a", encoder="builtin/minilm"), Silent()
         )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from graftwerk.commands import control
+from graftwerk.commands import condition
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import read_branch, write_own
 from graftwerk.diffusion.pipeline import load_diffusion
@@ -28,7 +28,7 @@ def write(pipeline, folder, **shape):
 
 def export(pipeline, branch, out):
     request = ControlExport(branch=str(branch), model=str(pipeline), out=out)
-    return control.run_control_export(request, Silent())
+    return condition.run_control_export(request, Silent())
 
 
 def test_diffusers_gets_what_the_branch_gives(tmp_path, text_pipeline):

@@ -7,7 +7,7 @@ import pytest
 from tests.pictures import COLOURS, colour_encoder, paint, serve_encoder
 from tests.support import HashEncoder, Recorder
 
-from graftwerk.blocks.dataset import write_dataset
+from graftwerk.blocks.map_images import write_dataset
 from graftwerk.commands import evaluate
 from graftwerk.errors import BadFile, BadInput, Cancelled
 from graftwerk.models.ood import measure_familiar
@@ -26,7 +26,7 @@ def encoder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def captioned(tmp_path):
-    """Three images of each of four colours, each slightly different."""
+    """Three images of each of four colors, each slightly different."""
     folder = tmp_path / "captioned"
     generator = np.random.default_rng(0)
     rows = []

@@ -11,8 +11,8 @@ import graftwerk
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.cli.images import sweep_lines
-from graftwerk.commands import guide
-from graftwerk.commands.guide import parse_scales, shape_of
+from graftwerk.commands import generate
+from graftwerk.commands.generate import parse_scales, shape_of
 from graftwerk.errors import BadFile, BadInput, Failure, UnknownName
 from graftwerk.generation.results import SweepRow
 from graftwerk.types import Silent
@@ -32,7 +32,7 @@ def real(tmp_path):
 def ask(tmp_path):
     def request(to, **changes):
         given = {"to": str(to), "steps": 4, "out": tmp_path / "out"}
-        return guide.run_invert(graftwerk.Invert(**(given | changes)), Silent())
+        return generate.run_invert(graftwerk.Invert(**(given | changes)), Silent())
 
     return request
 
@@ -58,7 +58,7 @@ def test_towards_an_image(ask, real, space):
 def test_ddim_inversion_gives_back_what_the_autoencoder_gives(real, tmp_path):
     out = tmp_path / "out"
     request = graftwerk.Invert(to=str(real), space="noise", sampling_steps=12, out=out)
-    report = guide.run_invert(request, Silent())
+    report = generate.run_invert(request, Silent())
     assert report.psnr_db == pytest.approx(report.psnr_db_of_decoder, abs=1.0)
     assert report.psnr_db > 18
     assert report.losses == []
@@ -66,7 +66,7 @@ def test_ddim_inversion_gives_back_what_the_autoencoder_gives(real, tmp_path):
 
 def test_what_is_refused(ask, real, tmp_path):
     with pytest.raises(BadInput, match="--rate"):
-        guide.run_invert(graftwerk.Invert(to=str(real), space="noise", rate=0.1), Silent())
+        generate.run_invert(graftwerk.Invert(to=str(real), space="noise", rate=0.1), Silent())
     with pytest.raises(UnknownName, match="klass"):
         ask("klass=cone")
     with pytest.raises(UnknownName, match="Did you mean"):
@@ -91,7 +91,7 @@ def test_a_real_image_is_real_and_a_strawman_is_not(ask, real, tmp_path):
     strawman = ask("class=red cube", steps=80)
     paths = [str(real), strawman.pictures[0]]
     request = graftwerk.GuideCheck(images=paths, class_="red cube")
-    report = guide.run_guide_check(request, Silent())
+    report = generate.run_guide_check(request, Silent())
     verdicts = {entry.path: entry for entry in report.pictures}
     assert verdicts[str(real)].strangeness < report.limit
     assert verdicts[str(real)].verdict in {"real", "not the class"}
@@ -100,14 +100,14 @@ def test_a_real_image_is_real_and_a_strawman_is_not(ask, real, tmp_path):
 
 
 def test_a_check_without_a_class_asks_no_guide_and_of_the_judge_the_composition_alone(real):
-    report = guide.run_guide_check(graftwerk.GuideCheck(images=[str(real)]), Silent())
+    report = generate.run_guide_check(graftwerk.GuideCheck(images=[str(real)]), Silent())
     names = [check.name for check in report.pictures[0].witnesses]
     assert names == ["composition", "residual", "spectrum", "neighbours"]
 
 
 def test_a_model_whose_real_images_are_not_known(real, pixel_pipeline):
     with pytest.raises(BadInput, match="--real"):
-        guide.run_guide_check(
+        generate.run_guide_check(
             graftwerk.GuideCheck(images=[str(real)], model=str(pixel_pipeline)), Silent()
         )
 
@@ -116,7 +116,7 @@ def test_a_sweep(tmp_path):
     request = graftwerk.GuideSweep(
         classes="red cube,grass", scales="10,0", count=10, steps=4, out=tmp_path / "sweep"
     )
-    report = guide.run_guide_sweep(request, Silent())
+    report = generate.run_guide_sweep(request, Silent())
     assert [row.scale for row in report.rows] == [0, 10]
     assert report.classes == ["red cube", "grass"]
     assert report.real.share >= 0.8
@@ -126,21 +126,21 @@ def test_a_sweep(tmp_path):
         "scale-0.png",
         "scale-10.png",
     }
-    again = guide.run_guide_sweep(request, Silent())
+    again = generate.run_guide_sweep(request, Silent())
     assert again.rows == report.rows
 
 
 def test_a_sweep_stops_below_a_scale_that_overflows(tmp_path):
     common = {"classes": "red cube", "count": 10, "steps": 3, "guide_plain": True}
     requested = graftwerk.GuideSweep(scales="0,1e30", out=tmp_path / "a", **common)
-    report = guide.run_guide_sweep(requested, Silent())
+    report = generate.run_guide_sweep(requested, Silent())
     assert [row.scale for row in report.rows] == [0]
     assert report.overflow.startswith("guided values overflow at scale 1e+30, at step 1 of 3 (")
     assert report.overflow.endswith("it and higher scales are left out, 0 held")
     assert report.overflow in sweep_lines(report)
     requested = graftwerk.GuideSweep(scales="1e30", out=tmp_path / "b", **common)
     with pytest.raises(Failure, match=r"overflow at scale 1e\+30, at step 1 of 3"):
-        guide.run_guide_sweep(requested, Silent())
+        generate.run_guide_sweep(requested, Silent())
 
 
 def test_scales():

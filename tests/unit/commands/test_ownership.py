@@ -11,14 +11,12 @@ from tests.unit.finetune.conftest import sentences, tiny, write_csv  # noqa: F40
 from tests.unit.training.test_loop import run_toy
 
 from graftwerk import tour
-from graftwerk.commands import blocks, control, fit
-from graftwerk.commands import fit as compare
+from graftwerk.commands import blocks, condition, fit
 from graftwerk.errors import BadFile, Busy, Cancelled
 from graftwerk.folders import MARKER, TRAINING_LOCK
-from graftwerk.requests.blocks import RecipeRun
 from graftwerk.requests.control import ControlAblation, ControlTrain
 from graftwerk.requests.finetune import Compare, Fit
-from graftwerk.requests.models import Tour
+from graftwerk.requests.models import RecipeRun, Tour
 from graftwerk.types import Silent
 
 TUNED = {"epochs": 3, "batch": 8, "rank": 2, "learning_rate": 3e-3, "device": "cpu"}
@@ -145,7 +143,7 @@ def test_compare_in_a_users_folder(tmp_path, tiny):  # noqa: F811
     before = content(out)
     requested = Compare(data=str(texts), model=str(tiny), out=out, **TUNED)
     with pytest.raises(BadFile, match="contains no comparison: 'linear'"):
-        compare.run_compare(requested, Silent())
+        fit.run_compare(requested, Silent())
     assert content(out) == before
 
 
@@ -215,8 +213,8 @@ def test_trainings_in_a_users_folder(taught, tmp_path, name):
     more = {"data": taught().data, "condition": "canny", "caption": "x", "out": out}
     more["model"] = "no-such-model"  # for nothing is loaded before
     for run, requested in (
-        (control.run_control_train, ControlTrain(**more)),
-        (control.run_control_ablation, ControlAblation(**more)),
+        (condition.run_control_train, ControlTrain(**more)),
+        (condition.run_control_ablation, ControlAblation(**more)),
         (blocks.run_recipe_run, RecipeRun(name="judge", out=out, tiny=True)),
     ):
         with pytest.raises(BadFile, match=f"not empty and contains no .*: {name!r} is there"):

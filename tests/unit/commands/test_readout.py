@@ -11,7 +11,7 @@ from tests.networks import make
 from tests.pipelines import tiny_vae
 
 import graftwerk
-from graftwerk.blocks.dataset import write_dataset
+from graftwerk.blocks.map_images import write_dataset
 from graftwerk.cli.finetune import readout_lines
 from graftwerk.commands.evaluate import run_readout
 from graftwerk.errors import BadFile, BadInput, UnknownName
@@ -62,7 +62,7 @@ def test_latents_tell_where_the_object_is(ask):
             assert image.width * 4 == image.height * 5
     lines = "\n".join(readout_lines(report))
     assert "random weights" in lines
-    assert "colour against the row's median" in lines
+    assert "color against the row's median" in lines
 
 
 @pytest.mark.parametrize("at", ["middle", "encoder"])

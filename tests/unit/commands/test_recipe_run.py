@@ -13,8 +13,8 @@ from graftwerk.conditions.kinds import CONDITIONS
 from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName, WrongBase
 from graftwerk.recipes import autoencoder
 from graftwerk.recipes.registry import RECIPES
-from graftwerk.requests.blocks import RecipeEval, RecipeList, RecipeRun
-from graftwerk.training.log import Log
+from graftwerk.requests.models import RecipeEval, RecipeList, RecipeRun
+from graftwerk.training.loop import Log
 from graftwerk.types import Silent
 
 FIGURES = {

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from tests.pipelines import control_request
 
-from graftwerk.commands import control, generate
+from graftwerk.commands import condition, generate
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.convergence import Meter, Verdict
 from graftwerk.controlnet.pairs import PairSource, store_pairs
@@ -48,23 +48,23 @@ def weights(out):
 
 
 def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_pipeline):
-    whole = control.run_control_train(
+    whole = condition.run_control_train(
         control_request(pictures, text_pipeline, tmp_path / "a"), Silent()
     )
     assert whole.controlnet and whole.finished and (whole.steps, whole.pairs) == (4, 4)
     assert whole.verdict in {"not yet", "not learning"}
     first = weights(tmp_path / "a")
     with pytest.raises(Cancelled):
-        control.run_control_train(
+        condition.run_control_train(
             control_request(pictures, text_pipeline, tmp_path / "b"), StopsAfter(2)
         )
-    control.run_control_train(control_request(pictures, text_pipeline, tmp_path / "b"), Silent())
+    condition.run_control_train(control_request(pictures, text_pipeline, tmp_path / "b"), Silent())
     resumed = weights(tmp_path / "b")
     assert all(torch.equal(value, first[key]) for key, value in resumed.items())
     meters = [(tmp_path / name / "meter.jsonl").read_text() for name in "ab"]
     assert meters[0] == meters[1]
     assert any(bool(v.any()) for k, v in first.items() if k.startswith("controlnet_down_blocks"))
-    again = control.run_control_train(
+    again = condition.run_control_train(
         control_request(pictures, text_pipeline, tmp_path / "a"), Silent()
     )
     assert again.steps == 4
@@ -92,7 +92,7 @@ def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_p
 
 
 def test_a_light_branch_is_kept_in_our_own_form(tmp_path, pictures, text_pipeline):
-    report = control.run_control_train(
+    report = condition.run_control_train(
         control_request(pictures, text_pipeline, tmp_path / "a", body="light", start="gaussian"),
         Silent(),
     )
@@ -106,7 +106,7 @@ def test_conditions_that_are_brought(tmp_path, pictures, text_pipeline):
     for number in range(7):
         Image.new("RGB", (32, 32), (number, 0, 0)).save(provided / f"{number}.png")
     with pytest.raises(BadInput, match=r"1 of 8 images have no condition.*7\.png"):
-        control.run_control_train(
+        condition.run_control_train(
             control_request(pictures, text_pipeline, tmp_path / "a", conditions=provided), Silent()
         )
 
@@ -120,7 +120,7 @@ def test_conditions_are_found_by_names_that_tell_images_apart(tmp_path, pictures
     for number in range(8):
         noise(provided / f"{number}.png", number)
     with pytest.raises(BadInput, match=r"several images have the same name \(0\)"):
-        control.run_control_train(
+        condition.run_control_train(
             control_request(
                 pictures, text_pipeline, tmp_path / "a", conditions=provided, caption="a line"
             ),
@@ -149,7 +149,7 @@ def test_conditions_that_are_brought_are_looked_at(tmp_path, pictures, text_pipe
     def train(out):
         monitor = Notes()
         requested = control_request(pictures, text_pipeline, tmp_path / out, conditions=provided)
-        control.run_control_train(requested, monitor)
+        condition.run_control_train(requested, monitor)
         return monitor.notes
 
     for number in range(8):
@@ -172,7 +172,7 @@ def test_what_diverged_is_not_handed_over(tmp_path, pictures, text_pipeline, mon
     worse = Verdict("diverged", None, "the held-out loss is nan.")
     monkeypatch.setattr("graftwerk.controlnet.train.judge", lambda *_: worse)
     with pytest.raises(Diverged, match="no branch is written: the held-out loss is nan"):
-        control.run_control_train(
+        condition.run_control_train(
             control_request(pictures, text_pipeline, tmp_path / "a"), Silent()
         )
     assert not (tmp_path / "a" / "branch").exists()
@@ -202,13 +202,17 @@ def test_a_table_cannot_name_a_condition_outside_of_the_data(pictures, text_pipe
     row = {"file_name": "0.png", "caption": "a red cube", "conditioning_image": "../secret.png"}
     (data / "metadata.jsonl").write_text(json.dumps(row))
     with pytest.raises(BadFile, match=r"line 1 of .* names '../secret.png', which lies outside"):
-        control.run_control_train(control_request(data, text_pipeline, tmp_path / "out"), Silent())
+        condition.run_control_train(
+            control_request(data, text_pipeline, tmp_path / "out"), Silent()
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_another_accumulation_is_another_training(pictures, text_pipeline, tmp_path):
-    control.run_control_train(control_request(pictures, text_pipeline, tmp_path / "out"), Silent())
+    condition.run_control_train(
+        control_request(pictures, text_pipeline, tmp_path / "out"), Silent()
+    )
     with pytest.raises(BadInput, match="accumulate 1, not 2"):
-        control.run_control_train(
+        condition.run_control_train(
             control_request(pictures, text_pipeline, tmp_path / "out", accumulate=2), Silent()
         )

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tests.pipelines import control_request
 
-from graftwerk.commands import control, generate
+from graftwerk.commands import condition, generate
 from graftwerk.controlnet.checkpoint import read_branch
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadInput, WrongBase
@@ -26,7 +26,7 @@ def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_images, text_pip
 
     requested = control_request(captioned_images, text_pipeline, tmp_path / "a", unlock=True)
     before = load_diffusion(str(text_pipeline), "cpu").fingerprint
-    report = control.run_control_train(requested, Silent())
+    report = condition.run_control_train(requested, Silent())
     assert report.unlocked == str(tmp_path / "a" / "model")
     assert load_diffusion(str(text_pipeline), "cpu").fingerprint == before
     old, new = (load_file(f / "unet" / WEIGHTS) for f in (text_pipeline, tmp_path / "a" / "model"))
@@ -34,7 +34,7 @@ def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_images, text_pip
     assert changed and all(
         n.startswith(("up_blocks.", "conv_norm_out.", "conv_out.")) for n in changed
     )
-    again = control.run_control_train(requested, Silent())
+    again = condition.run_control_train(requested, Silent())
     assert again.steps == 4
     same = load_file(tmp_path / "a" / "model" / "unet" / WEIGHTS)
     assert all(torch.equal(new[name], same[name]) for name in new)
@@ -77,7 +77,7 @@ def test_activations_computed_twice_give_the_same_bits(
         requested = control_request(
             captioned_images, text_pipeline, tmp_path / name, checkpointing=twice
         )
-        report = control.run_control_train(requested, Silent())
+        report = condition.run_control_train(requested, Silent())
         assert report.unlocked is None and not (tmp_path / name / "model").exists()
         found.append(load_file(tmp_path / name / "branch" / WEIGHTS))
         assert bool(layers) == twice
@@ -101,7 +101,7 @@ def test_a_network_of_ones_own_is_not_unlocked():
 
 def test_joined_to_the_middle_alone(tmp_path, captioned_images, text_pipeline):
     requested = control_request(captioned_images, text_pipeline, tmp_path / "a", middle_only=True)
-    assert not control.run_control_train(requested, Silent()).controlnet
+    assert not condition.run_control_train(requested, Silent()).controlnet
     model = load_diffusion(str(text_pipeline), "cpu")
     branch = read_branch(
         tmp_path / "a" / "branch", model.unet, model.factor, model.name, *model.bases
@@ -131,7 +131,7 @@ def test_two_processes_train_one_branch(tmp_path, captioned_images, text_pipelin
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"verdict"') == 1  # only the first process speaks
     requested = control_request(captioned_images, text_pipeline, tmp_path / "one", batch=4)
-    control.run_control_train(requested, Silent())
+    condition.run_control_train(requested, Silent())
     one, two = (load_file(tmp_path / n / "branch" / WEIGHTS) for n in ("one", "two"))
     # the processes draw noise of their own, so the weights are near, not equal; both moved
     assert one.keys() == two.keys()

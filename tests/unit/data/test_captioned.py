@@ -55,7 +55,7 @@ def test_one_caption_for_all(folder):
 
 
 def test_what_blocks_render_writes(tmp_path):
-    from graftwerk.blocks.dataset import write_dataset
+    from graftwerk.blocks.map_images import write_dataset
 
     data = tmp_path / "data"
     data.mkdir()

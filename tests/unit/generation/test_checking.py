@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import graftwerk
-from graftwerk.commands import generate, guide
+from graftwerk.commands import generate
 from graftwerk.conditions.kinds import CONDITIONS
 from graftwerk.errors import BadFile, BadInput, UnknownName
 from graftwerk.models.hub import CONTROLS
@@ -75,7 +75,7 @@ def test_what_is_refused_at_once(no_network, tmp_path, changes, error, message):
 )
 def test_what_invert_refuses_at_once(no_network, tmp_path, changes, message):
     with pytest.raises(BadInput, match=message):
-        guide.run_invert(graftwerk.Invert(out=tmp_path / "out", **changes), Silent())
+        generate.run_invert(graftwerk.Invert(out=tmp_path / "out", **changes), Silent())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from tests.pipelines import write_text_pipeline
 
 import graftwerk
 from graftwerk.blocks.captions import not_understood, remark_on
-from graftwerk.blocks.judge import Judgement, Seen
+from graftwerk.blocks.networks import Judgement, Seen
 from graftwerk.cli.images import guide_lines, self_test_lines
 from graftwerk.commands.generate import run_generate
 from graftwerk.conditions.base import shuffled

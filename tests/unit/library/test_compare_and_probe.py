@@ -9,7 +9,7 @@ from tests.pipelines import tiny_vae
 from tests.unit.finetune.conftest import *  # noqa: F403
 
 import graftwerk as gw
-from graftwerk.blocks.dataset import write_dataset
+from graftwerk.blocks.map_images import write_dataset
 from graftwerk.commands.evaluate import run_readout
 from graftwerk.commands.fit import run_compare
 from graftwerk.errors import BadInput

@@ -21,7 +21,7 @@ from graftwerk.models.ood import (
 
 
 def gradients(count, seed=0):
-    """Images that are all of one kind: a ramp between two colours."""
+    """Images that are all of one kind: a ramp between two colors."""
     generator = np.random.default_rng(seed)
     ramp = np.linspace(0, 1, 16)[:, None, None] * np.ones((1, 16, 1))
     ends = generator.integers(0, 256, (count, 2, 3))

@@ -12,7 +12,7 @@ from graftwerk.commands import fit
 from graftwerk.commands import fit as eval_fit
 from graftwerk.errors import BadInput
 from graftwerk.models.checkpoint import SERIES_MODELS, open_folder
-from graftwerk.models.time_series import SeriesNetwork
+from graftwerk.models.torch_text import SeriesNetwork
 from graftwerk.requests.finetune import EvalFit, Fit
 from graftwerk.types import Silent
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from graftwerk.blocks.perception import load_perception
+from graftwerk.blocks.networks import load_perception
 from graftwerk.models.hub import builtin_folder
 from graftwerk.policy.episodes import read_episodes
 from graftwerk.policy.network import ENCODER, MODEL_TYPE, PolicyNetwork, look

@@ -6,7 +6,7 @@ import torch
 
 from graftwerk.blocks.captions import facts_of
 from graftwerk.blocks.geometry import project, view_of
-from graftwerk.blocks.judge import Grids, read_grids
+from graftwerk.blocks.networks import Grids, read_grids
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from graftwerk.recipes.judge import heat_loss, targets_of

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from graftwerk.blocks.maps import CLASSES
-from graftwerk.blocks.perception import Perceived, Views, _read
+from graftwerk.blocks.networks import Perceived, Views, read_views
 from graftwerk.recipes import perception
 from graftwerk.recipes.perception import heat_of
 from graftwerk.recipes.registry import Setting
@@ -88,7 +88,7 @@ def test_heat_and_its_reading():
         torch.zeros(1, 10, 64, 64),
         torch.logit(heat, 1e-6),
     )
-    (seen,) = _read(views)
+    (seen,) = read_views(views)
     assert [location[:2] for location in seen.joints[4]] == [(20.5, 30.5), (40.5, 30.5)]
     assert not seen.joints[5]
     np.testing.assert_allclose(np.linalg.norm(seen.normals, axis=-1), 1, rtol=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from graftwerk.blocks.perception import load_perception
+from graftwerk.blocks.networks import load_perception
 from graftwerk.diffusion.pipeline import load_part
 from graftwerk.models.hub import builtin_folder
 from graftwerk.recipes import autoencoder
@@ -19,7 +19,7 @@ from graftwerk.types import Silent
 
 @pytest.fixture(scope="module")
 def images():
-    from graftwerk.blocks.judge import as_input
+    from graftwerk.blocks.networks import as_input
 
     rows = open_scenes("pictures", 2, 8, 64, Silent()).rows(torch.arange(4).numpy())
     return as_input(as_tensors(rows)["picture"])

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from graftwerk.training.log import prefetched, threads_for
+from graftwerk.training.loop import prefetched, threads_for
 
 PARTS = [(first, 4) for first in range(0, 80, 4)]
 

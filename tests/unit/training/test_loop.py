@@ -7,7 +7,7 @@ import torch
 from tests.train_toys import PLAN, Toy, run_toy, weights_of
 
 from graftwerk.errors import BadInput, Busy, Cancelled, Damaged, Diverged, NoRoom
-from graftwerk.training.log import Log
+from graftwerk.training.loop import Log
 from graftwerk.training.state import load_newest
 from graftwerk.types import Silent
 

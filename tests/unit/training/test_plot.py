@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graftwerk.training.log import plot_losses
+from graftwerk.training.loop import plot_losses
 
 
 def ink(losses):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tests.train_toys import PLAN, Toy, run_toy, weights_of
 
-from graftwerk.training.log import Log
+from graftwerk.training.loop import Log
 
 ROOT = Path(__file__).parents[3]
 

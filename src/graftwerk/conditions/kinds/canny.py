@@ -128,7 +128,7 @@ def canny(
     """Detect edges and return the result of each step.
 
     Args:
-        images: grey or colour; integers from 0 to 255 or floats from 0 to 1.
+        images: grey or color; integers from 0 to 255 or floats from 0 to 1.
         settings: of the detector.
 
     Raises:
@@ -411,7 +411,7 @@ _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193,
 def edge_strength(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
     """Return the highest of 99 high thresholds (0.01 to 0.99) at which a pixel is an edge, else 0.
 
-    Gradients are those of CIELAB colours (the main axis of Di Zenzo's tensor, 1986), averaged over
+    Gradients are those of CIELAB colors (the main axis of Di Zenzo's tensor, 1986), averaged over
     two scales; thinning and hysteresis are as in `canny`. A gradient s counts as s / (s + k),
     where k is half a typical one and half the image's own.
     """

@@ -30,7 +30,7 @@ def _read_depth(images: ImageBatch) -> ImageBatch:
 def _problem_of_depth(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
     deviation = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
     if (deviation > 8).mean() > 0.01:
-        return "it is in colour, and depth is grey"
+        return "it is in color, and depth is grey"
     if np.ptp(finished[..., 0]) == 0:
         return f"all of it is {finished[0, 0, 0]}, and depth has a near and a far end"
     if np.isin(finished[..., 0], (0, 255)).all():
@@ -148,7 +148,7 @@ def _problem_of_segmentation(finished: UInt8[np.ndarray, "h w 3"]) -> str | None
     numbers = finished.astype(np.int64) @ np.array([65_536, 256, 1])
     known = np.isin(numbers, _COLOURS @ np.array([65_536, 256, 1]))
     if known.mean() < 0.95:
-        return f"{1 - known.mean():.0%} of its pixels have colours that are no class's"
+        return f"{1 - known.mean():.0%} of its pixels have colors that are no class's"
     if not finished.any():
         return "it is empty, all of it is black"
     return None
@@ -156,7 +156,7 @@ def _problem_of_segmentation(finished: UInt8[np.ndarray, "h w 3"]) -> str | None
 
 SEGMENTATION = Condition(
     "segmentation",
-    "segmentation in ADE20K's colours",
+    "segmentation in ADE20K's colors",
     PERCEPTION,
     "mean IoU",
     higher_is_better=True,

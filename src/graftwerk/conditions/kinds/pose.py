@@ -1,4 +1,4 @@
-"""Human key points: OpenPose's 18 key points and bones in its colours, on black."""
+"""Human key points: OpenPose's 18 key points and bones in its colors, on black."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from ...blocks.maps import CLASSES, Keypoints
 from ..base import PERCEPTION, Condition, ImageBatch, SceneMaps, perceive
 from ..fidelity import each
 
-_BRIGHT = 0.75  # value from which a coloured pixel is a joint's; bones have 0.6
+_BRIGHT = 0.75  # value from which a colored pixel is a joint's; bones have 0.6
 _HUE_REACH = 0.4  # of the distance between two joints' hues
 _NEAR = 0.1  # share of a person's longer side within which a joint is found
 _LEAST_NEAR = 1.5  # pixels: about how exactly a joint can be read out of a drawing
@@ -140,13 +140,13 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
     if dark.mean() < 0.5:
         return f"{1 - dark.mean():.0%} of it is bright, and skeletons are on black"
     if not any(len(locations) for locations in key_points_of(finished)):
-        return "no joint in OpenPose's colours is in it"
+        return "no joint in OpenPose's colors is in it"
     return None
 
 
 POSE = Condition(
     "pose",
-    "key points of people in OpenPose's colours",
+    "key points of people in OpenPose's colors",
     PERCEPTION,
     "PCK@0.1",
     higher_is_better=True,

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import BadInput
+from .columnar import json_lines
 from .header import USUAL_TARGETS
 from .numbers import NumberFormat
-from .objects import json_lines
 from .table import (
     AS_FOUND,
     SUFFIXES,

@@ -177,7 +177,7 @@ def read_table(
         limits.require_file_size(path, limits.DATA_FILE, "table")
         table = read_parquet(path, path)
     elif suffix in {".jsonl", ".json"}:
-        from .objects import read_json, read_json_lines
+        from .columnar import read_json, read_json_lines
 
         content = raw.read_bytes(str(path), limits.DATA_FILE)
         read = read_json if suffix == ".json" else read_json_lines

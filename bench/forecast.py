@@ -2,8 +2,10 @@
 
 Classic series come with statsmodels and statsforecast (extra `bench`); with --data also the seven
 columns of ETTh1, 48 hours ahead, without the peers unless --all says so (they then read the last
-1,008 values, and take minutes a column). Every forecaster sees the same histories; MASE is in units
-of the seasonal naive errors inside each. The model was trained on made-up series alone.
+1,008 values, and take minutes a column). With --generated instead: coverage on so many generated
+series, on which the calibration of the intervals was chosen. Every forecaster sees the same
+histories; MASE is in units of the seasonal naive errors inside each. The model was trained on
+made-up series alone.
 """
 
 import argparse
@@ -22,6 +24,8 @@ from graftwerk.forecast.forecasters import History, open_forecaster
 from graftwerk.forecast.network import QUANTILES
 from graftwerk.forecast.results import BacktestRow
 from graftwerk.forecast.season import find_seasons
+from graftwerk.forecast.synthetic import synthetic_series
+from graftwerk.metrics.calibration import coverage, crps
 
 AHEAD = {12: 18, 4: 8, 1: 6, 11: 11, 24: 48}  # values, by season; as in the M4 competition
 ORIGINS, WINDOWS, READ = 5, 20, 1_008
@@ -114,14 +118,40 @@ def show(title: str, rows: list[tuple[str, list[BacktestRow]]]) -> None:
         print(f"{name:18}" + "".join(f"{figure:16.3f}" for figure in figures))
 
 
+def generated(model: Calibrated, count: int) -> None:
+    """Coverage and CRPS on generated series, by whether the intervals are calibrated."""
+    generator, found = np.random.default_rng(987_654_321), []
+    while len(found) < count:
+        one = synthetic_series(generator, 48, 512)
+        history, lead = one.values[:-48], AHEAD.get(one.season, min(max(6, one.season), 24))
+        if one.season <= 24 and len(history) >= max(24, 2 * lead) and np.ptp(history) > 0:
+            after = one.values[len(history) : len(history) + lead]
+            found.append((History(history, one.season, one.second), lead, after))
+    print(f"{count:,} generated series{'':8}in 80 % interval   CRPS over the uncalibrated")
+    scores: dict[str, np.ndarray] = {}
+    for name, one in (("not calibrated", model._forecaster), ("calibrated", model)):
+        rows = []
+        for history, lead, after in found:
+            said = one.forecast([history], lead)[0]
+            rows.append((coverage(said, after, QUANTILES), crps(said, after, QUANTILES)))
+        scores[name] = np.array(rows, dtype=float)
+        worse = scores[name][:, 1] / np.maximum(scores["not calibrated"][:, 1], 1e-12)
+        more = np.exp(np.log(np.maximum(worse, 1e-6)).mean())
+        print(f"{name:28}{scores[name][:, 0].mean():16.3f}{more:28.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--model", default="builtin/series")
+    parser.add_argument("--generated", type=int, metavar="SERIES")
     parser.add_argument("--all", action="store_true", help="the peers on ETTh1 too")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     model = Calibrated(open_forecaster(options.model, "cpu"))
+    if options.generated:
+        generated(model, options.generated)
+        return
     others = peers()
     rows = []
     for name, season, values in classic():

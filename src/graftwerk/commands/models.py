@@ -33,6 +33,7 @@ _OWN = {
     "graftwerk-noise-aware-classifier": "noise-aware classifier",
     "graftwerk-series": "forecaster",
     "graftwerk-policy": "robot policy",
+    "pi0": "robot policy",
     "hed": FETCHABLE["hed"].kind,
     "blazepose": FETCHABLE["blazepose"].kind,
 }
@@ -101,7 +102,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
     from ..diffusion.pipeline import load_part
     from ..forecast.candidates import LEADS
     from ..forecast.forecasters import open_forecaster
-    from ..policy.network import load_policy
+    from ..policy.network import open_policy
 
     kind = _OWN.get(str(config.get("model_type")), "autoencoder")
     match kind:
@@ -120,12 +121,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
                 "forecasts": f"{LEADS} values at once, quantiles {levels[0]} to {levels[-1]}"
             }
         case "robot policy":
-            task = load_policy(request.name, request.device).network.config
-            details = {
-                "task": f"reach the {task['target']}, camera {task['camera']}",
-                "actions": f"{', '.join(task['names'])}, {task['fps']:g} times a second",
-                "images": f"{task['side']} x {task['side']} pixels, by {task['encoder']['name']}",
-            }
+            details = open_policy(request.name, request.device).describe()
         case "estimator of edges" | "estimator of key points":
             load_hed(root, request.device) if kind.endswith("edges") else load_blazepose(root)
             fetched = FETCHABLE[str(config["model_type"])]

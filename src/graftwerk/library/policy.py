@@ -20,7 +20,8 @@ from ..data.image_inputs import ImageLike, as_image
 from ..errors import BadInput, BadValue, finite
 from ..models.hub import named_by_user
 from ..policy.episodes import Episodes, read_episodes
-from ..policy.network import PolicyModel, load_policy
+from ..policy.network import PolicyModel, load_policy, open_policy
+from ..policy.pi0 import Pi0Model
 from ..policy.results import Success
 from ..policy.rollout import expert, of_policy, random_actions, success_of
 from ..policy.tune import KIND, RATES, Adapted, adapt, fitting
@@ -41,7 +42,8 @@ class Policy:
     (2, 3)
 
     Args:
-        model: `builtin/policy`, a folder of `graft recipe run policy`, or one written by `save`.
+        model: `builtin/policy`, a folder of `graft recipe run policy`, one written by `save`, or a
+            folder of transformers' PI0, which only predicts.
         method: what `fit` trains: `linear` (the last layer), `lora`, or `full` (all weights above
             the image encoder).
         steps: number of optimizer steps.
@@ -88,16 +90,23 @@ class Policy:
     def _open(self) -> None:
         self._tuned: Tuned | None = None
         self._about: dict[str, Any] = {}
+        self._model: PolicyModel | Pi0Model
         if holds(self.model, KIND):
             opened = open_tuned(self.model, KIND, lambda name: load_policy(name, self.device))
             self._model, self._tuned = opened[:2]
             self.method, self._about = opened[1].method, dict(opened[2])
         else:
-            self._model = load_policy(self.model, self.device)
+            self._model = open_policy(self.model, self.device)
 
     @property
     def kernel(self) -> PolicyModel:
-        """The loaded model."""
+        """The loaded model.
+
+        Raises:
+            BadInput: it is PI0, which only predicts.
+        """
+        if isinstance(self._model, Pi0Model):
+            raise self._model.refuse("is not adapted or simulated here")
         return self._model
 
     @property
@@ -112,14 +121,15 @@ class Policy:
 
     @scale.setter
     def scale(self, value: object) -> None:
+        network = self.kernel.network
         self._scale = finite("scale", value, "0 is the frozen policy.")
         if self._tuned is not None:
-            self._tuned.apply(self._model.network, self._scale)
+            self._tuned.apply(network, self._scale)
 
     @property
     def task(self) -> Task:
         """The task in simulation that the policy was trained or adapted for."""
-        known = {**self._model.network.config, **self._about}
+        known = {**self.kernel.network.config, **self._about}
         return Task(known["target"], known["camera"], int(known["side"]))
 
     def task_with(self, target: str | None, camera: View | None) -> Task:
@@ -132,23 +142,37 @@ class Policy:
         return Task(own.target if target is None else target, camera or own.camera, own.side)
 
     def predict(
-        self, images: Sequence[ImageLike] | Any, states: Any = None
-    ) -> Float32[np.ndarray, "n a"]:
-        """Return the action for each image and state of the robot.
+        self,
+        images: Sequence[ImageLike] | Any,
+        states: Any = None,
+        *,
+        prompt: str | None = None,
+        noise: Any = None,
+    ) -> Float32[np.ndarray, "n *chunk a"]:
+        """Return the action for each image and state of the robot; of PI0 a chunk of actions.
 
         Args:
-            images: files, Pillow images, or an array [n h w 3] of bytes.
+            images: files, Pillow images, or an array [n h w 3] of bytes; for PI0 also lists of the
+                images of several cameras.
             states: the robot's measured state at each image, [n s].
+            prompt: the instruction, for PI0.
+            noise: for PI0: what the chunks are made from, [n c a]; by default random, by `seed`.
 
         Raises:
             BadInput: they are of other sizes than the policy was trained on, or not finite.
         """
+        if isinstance(self._model, Pi0Model):
+            seen = [list(one) if isinstance(one, list | tuple) else [one] for one in images]
+            views = [[np.asarray(as_image(view)) for view in one] for one in seen]
+            return self._model.act(views, states, prompt or "", noise, self.seed)
+        if prompt is not None or noise is not None:
+            raise BadInput(f"{self.model} takes no prompt and no noise.", "PI0 does.")
         shown = [np.asarray(as_image(one)) for one in images]
         if len({one.shape for one in shown}) > 1:
             raise BadInput("the images differ in size.", "Pass images of one size.")
         if not shown:
-            return np.empty((0, int(self._model.network.config["action"])), dtype=np.float32)
-        return self._model.act(np.stack(shown), states)
+            return np.empty((0, int(self.kernel.network.config["action"])), dtype=np.float32)
+        return self.kernel.act(np.stack(shown), states)
 
     def fit(self, episodes: str | Path | Episodes, *, monitor: Monitor | None = None) -> "Policy":
         """Adapt the policy to episodes by `method`, from the frozen policy.
@@ -175,7 +199,7 @@ class Policy:
         method = cast("Method", self.method)
         rank, rate = Rank(self.rank, self.alpha), self.learning_rate
         how = fitting(method, self.steps, self.batch, rate, rank, self.seed)
-        self._adapted = adapt(self._model, data, how, what, monitor or Silent())
+        self._adapted = adapt(self.kernel, data, how, what, monitor or Silent())
         self._tuned, self._scale = self._adapted.tuned, 1.0
         if data.camera in CAMERAS and len(data.tasks) == 1:  # of the Blocks world: for `task`
             target = data.tasks[0].removeprefix("reach the ")
@@ -204,10 +228,10 @@ class Policy:
         """
         if count < 1:
             raise BadInput(f"{count} starts cannot be run.", "Run at least 1.")
-        acts = {self.model: of_policy(self._model)}
+        acts = {self.model: of_policy(self.kernel)}
         if self._tuned is not None:
             acts["its base"] = self._at_zero
-        acts["the same without seeing"] = of_policy(self._model, blind=True)
+        acts["the same without seeing"] = of_policy(self.kernel, blind=True)
         acts |= {"random": random_actions(self.seed), "expert": expert}
         task, monitor = self.task_with(target, camera), monitor or Silent()
         monitor.start("rolling out", len(acts) * count)
@@ -220,7 +244,7 @@ class Policy:
     def _at_zero(self, robots: Sequence[Robot], frame: int) -> Float32[np.ndarray, "n a"]:
         scale, self.scale = self.scale, 0.0
         try:
-            return of_policy(self._model)(robots, frame)
+            return of_policy(self.kernel)(robots, frame)
         finally:
             self.scale = scale
 
@@ -234,7 +258,7 @@ class Policy:
         if self._adapted is None or self._tuned is None:
             raise BadInput("nothing was fitted here to save.", "Call fit(episodes).")
         folder = Path(path).expanduser().absolute()
-        save_tuned(folder, KIND, self._model, self._tuned, self._about)
+        save_tuned(folder, KIND, self.kernel, self._tuned, self._about)
 
 
 SHARED = ("steps", "batch", "learning_rate", "rank", "alpha", "seed", "device")  # with `Fit`

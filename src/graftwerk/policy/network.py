@@ -20,6 +20,8 @@ from ..models.checkpoint import fingerprint, read_object
 from ..models.hub import locate
 from ..models.trainable import load_own
 from .episodes import Episodes
+from .pi0 import MODEL_TYPE as PI0
+from .pi0 import Pi0Model, load_pi0
 
 MODEL_TYPE = "graftwerk-policy"
 LAYERS = ("mix", "find", "first", "second", "head")
@@ -27,7 +29,6 @@ ENCODER = "builtin/blocks-perception"
 _SCALE = 2  # of the encoder's pyramid: maps of a quarter of the image's sides
 _BATCH = 64
 _OTHERS = {  # policies of other libraries, by the type in their config.json
-    "pi0": "PI0 of transformers, a vision-language-action model",
     "pi05": "LeRobot's PI0.5, a vision-language-action model",
     "smolvla": "LeRobot's SmolVLA, a vision-language-action model",
     "act": "LeRobot's ACT, a transformer of action chunks",
@@ -138,6 +139,15 @@ class PolicyModel:
     device: str
     heads: tuple[str, ...] = ("head",)
 
+    def describe(self) -> dict[str, str]:
+        """Return what it is, for `graft models info`."""
+        task = self.network.config
+        return {
+            "task": f"reach the {task['target']}, camera {task['camera']}",
+            "actions": f"{', '.join(task['names'])}, {task['fps']:g} times a second",
+            "images": f"{task['side']} x {task['side']} pixels, by {task['encoder']['name']}",
+        }
+
     def act(self, images: Images, states: Any) -> Float32[np.ndarray, "n a"]:
         """Return the action in each state.
 
@@ -188,7 +198,19 @@ class PolicyModel:
 
 
 def load_policy(name: str, device: str = "auto") -> PolicyModel:
-    """Load a policy and its encoder.
+    """Load a policy of this package, which can be adapted and simulated; see `open_policy`.
+
+    Raises:
+        BadInput: it is of another library.
+    """
+    found = open_policy(name, device)
+    if isinstance(found, Pi0Model):
+        raise found.refuse("is not adapted or simulated here")
+    return found
+
+
+def open_policy(name: str, device: str = "auto") -> PolicyModel | Pi0Model:
+    """Load a policy, with its encoder or tokenizer.
 
     Raises:
         BadFile: the folder contains something else, or its parts do not match.
@@ -201,11 +223,13 @@ def load_policy(name: str, device: str = "auto") -> PolicyModel:
         folder = folder / "model"  # as `graft recipe run` writes it
     config = read_object(folder / "config.json")
     kind = config.get("model_type", config.get("type"))  # the latter in LeRobot's own policies
+    if kind == PI0:
+        return load_pi0(name, folder, device)
     if kind in _OTHERS:
         raise BadInput(
-            f"{name} is {_OTHERS[str(kind)]}, which is not run: a policy here is a frozen image "
-            "encoder with a small network for one task, without prompts or chunks of actions.",
-            "Run it with the lerobot or transformers library; its data sets are read here.",
+            f"{name} is {_OTHERS[str(kind)]}, which is not run: its code is not a part "
+            "of the transformers library.",
+            "Run it with the lerobot library; its data sets are read here.",
         )
     network = load_own(folder, MODEL_TYPE, PolicyNetwork)
     named = network.config["encoder"]

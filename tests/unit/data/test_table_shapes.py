@@ -150,6 +150,52 @@ def test_a_row_of_totals_is_read_and_noted(tmp_path):
     assert table.notes == ("the last row begins with 'Total:' and is read like the others",)
 
 
+@pytest.mark.parametrize(
+    ("named", "last", "left_out"),
+    [
+        ("Total", "60,6.5", True),
+        ("Grand total:", "60,", True),
+        ("合計", "60,6.5", True),
+        ("Summe", "60,6.4", False),
+        ("Average", "20,2.1667", False),
+        ("Berlin", "60,6.5", False),
+    ],
+)
+def test_a_last_row_of_sums_is_left_out(tmp_path, named, last, left_out):
+    path = tmp_path / "a.csv"
+    rows = "town,people,area\nParis,10,1.5\nRome,20,2\nOslo,30,3\n"
+    path.write_text(rows + f"{named},{last}\n")
+    table = read_table(path)
+    assert len(table.places) == len(table.column("people")) == (3 if left_out else 4)
+    said = " ".join(table.notes)
+    assert (f"{named!r}, holds the sums of those above and is left out" in said) == left_out
+    assert ("read like the others" in said) == (named in {"Summe", "Average"})
+
+
+def test_totals_with_decimal_commas_and_between_subtotals(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = "Ort;Umsatz\nParis;1.250,50\nRom;749,50\nOslo;0,25\n"
+    path.write_text(rows + "Summe;2.000,25\n")
+    assert list(read_table(path).numbers("Umsatz")) == ["1250.50", "749.50", "0.25"]
+    path.write_text("a,b\nx,1\ny,2\nSubtotal,3\nz,4\nw,1\nTotal,8\n")
+    table = read_table(path)
+    assert len(table.places) == 6
+    assert table.notes == ("2 rows begin with 'Subtotal', 'Total' and are read like the others",)
+
+
+def test_a_title_above_a_header_of_several_rows_is_left_out(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = ",stay,,food,\ntown,nights,price,meals,cost\n"
+    rows += "".join(f"t{n},{n},{n}.5,{n + 2},{n}.25\n" for n in range(8))
+    path.write_text(rows)
+    names = ["town", "stay.nights", "stay.price", "food.meals", "food.cost"]
+    assert list(read_table(path).columns) == names
+    path.write_text("Trips in 2024,,,,\n" + rows)
+    table = read_table(path)
+    assert list(table.columns) == names and len(table.places) == 8
+    assert table.notes[0] == "1 rows above the header are left out: Trips in 2024"
+
+
 def test_a_first_row_without_its_label_is_not_a_title(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("the room number 99 was noisy,\n" + "".join(f"{a},{b}\n" for a, b, _ in ROWS))

@@ -176,6 +176,17 @@ def test_intervals_are_scaled_by_earlier_errors():
     assert np.allclose(short[:, 2] - short[:, 0], 2)
 
 
+@pytest.mark.parametrize(("origins", "level"), [(1, 1.0), (2, 0.9)])
+def test_few_errors_are_a_finite_sample(origins, level):
+    """A higher quantile of few errors than the nominal one: 0.8 (1 + 1 / (4 origins))."""
+    steps = np.concatenate([9 * n + np.arange(10.0) for n in range(origins)])
+    history = np.concatenate([np.zeros({1: 12, 2: 20}[origins]), steps])
+    found = Calibrated(Fixed()).forecast([History(history)], 10)[0]
+    errors = np.tile(np.arange(10), origins)
+    scale = np.quantile(errors, level) ** (origins / (origins + 2))
+    assert np.allclose(found[:, 2] - found[:, 1], scale)
+
+
 def test_a_covariate_that_makes_the_series_helps():
     beside = np.random.default_rng(0).normal(size=220).cumsum()
     values = 4 * beside[:200] + 0.01 * wave(200)

@@ -153,25 +153,7 @@ def test_a_configuration_that_is_wrong(policy_folder, tmp_path, change):
         gw.Policy(str(folder))
 
 
-def test_a_policy_of_transformers_is_refused_by_name(tmp_path):
-    """PI0 with tiny random weights, as the library writes it, and one of LeRobot."""
-    import transformers
-
-    small = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, "head_dim": 8}
-    text = small | {"model_type": "gemma", "num_attention_heads": 2, "num_key_value_heads": 1}
-    seeing = {"model_type": "siglip_vision_model", "hidden_size": 16, "intermediate_size": 16}
-    seeing |= {"num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
-    vlm = {
-        "model_type": "paligemma",
-        "text_config": text | {"vocab_size": 64},
-        "projection_dim": 16,
-    }
-    config = transformers.PI0Config(
-        vlm_config=vlm | {"vision_config": seeing, "image_token_id": 63}, dit_config=text
-    )
-    transformers.PI0ForConditionalGeneration(config).save_pretrained(tmp_path / "pi0")
-    with pytest.raises(BadInput, match="is PI0 of transformers, a vision-language-action model"):
-        gw.Policy(str(tmp_path / "pi0"))
+def test_a_policy_of_lerobot_is_refused_by_name(tmp_path):
     (tmp_path / "act").mkdir()
     (tmp_path / "act" / "config.json").write_text('{"type": "act", "n_obs_steps": 1}')
     with pytest.raises(BadInput, match="is LeRobot's ACT"):

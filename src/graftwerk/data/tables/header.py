@@ -1,8 +1,9 @@
 """Header detection, and the naming of columns."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, zip_longest
+from math import isnan
 from typing import Any
 
 from ...errors import few
@@ -26,9 +27,17 @@ _USUAL = {
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _SENTENCE_END = (".", "!", "?")
-_TOTAL = re.compile(
-    r"(?:(?:grand |sub)?totals?|sum|gesamt|summe|total général|suma|totale):?", re.I
+_SUM = (
+    r"(?:grand )?totals?|total général|totale|totaal|(?:gesamt)?summe|(?:ins)?gesamt|sum|suma|"
+    "razem|toplam|итого|всего|合計|总计|總計|합계"
 )
+_PART = (
+    r"sub-?totals?|sous-total|zwischensumme|小計|小计|average|mean|median|durchschnitt|mittelwert|"
+    "moyenne|promedio|media|平均"
+)
+_TOTAL = re.compile(rf"(?:{_SUM})\s*:?", re.IGNORECASE)
+_SUMMARY = re.compile(rf"(?:{_SUM}|{_PART})\s*:?", re.IGNORECASE)
+_CLOSE = 1e-6  # of the sum of sizes, that a total may differ from it
 _COMMENT = re.compile(r"#\s+\S|##")
 _NO_VALUE = re.compile(r"[\W_]*|n\.?/?a\.?n?|null|none|nil|missing|unknown", re.IGNORECASE)
 _LEVELS = 3  # rows that may name or describe the columns
@@ -143,11 +152,42 @@ def header_copies(rows: Sequence[Sequence[Any]]) -> list[int]:
     return []
 
 
-def total_notes(last: Sequence[Any]) -> list[str]:
-    """Return a note if the last row of a table looks like the totals of those above."""
-    named = next(filter(None, map(_text, last)), "")
-    found = _TOTAL.fullmatch(named)
-    return [f"the last row begins with {named!r} and is read like the others"] if found else []
+def summary_rows(
+    rows: Sequence[Sequence[Any]], number: Callable[[int, Any], float]
+) -> tuple[bool, list[str]]:
+    """Return whether the last row holds the totals of those above, and notes on rows of summaries.
+
+    It does if its first cell says so and each of its numbers is a sum.
+
+    Args:
+        rows: of the table.
+        number: returns the number in a cell of this column, NaN for other cells.
+    """
+    named = [next(filter(None, map(_text, row)), "") for row in rows]
+    found = [n for n, name in enumerate(named) if _SUMMARY.fullmatch(name)]
+    if not found or len(rows) < 3 or 2 * len(found) > len(rows):
+        return False, []
+    if found == [len(rows) - 1] and _TOTAL.fullmatch(named[-1]):
+        sums = [number(column, cell) for column, cell in enumerate(rows[-1])]
+        matched = [
+            _is_sum(total, [number(column, row[column]) for row in rows[:-1]])
+            for column, total in enumerate(sums)
+            if not isnan(total)
+        ]
+        if matched and all(matched):
+            return True, [
+                f"the last row, {named[-1]!r}, holds the sums of those above and is left out"
+            ]
+    if found == [len(rows) - 1]:
+        return False, [f"the last row begins with {named[-1]!r} and is read like the others"]
+    shown = few(dict.fromkeys(repr(named[n]) for n in found), _SHOWN)
+    return False, [f"{len(found):,} rows begin with {shown} and are read like the others"]
+
+
+def _is_sum(total: float, values: Sequence[float]) -> bool:
+    there = [value for value in values if not isnan(value)]
+    size = sum(map(abs, there))
+    return len(there) > 1 and size > 0 and abs(sum(there) - total) <= _CLOSE * size
 
 
 def count_levels(rows: Sequence[Sequence[Any]]) -> int:

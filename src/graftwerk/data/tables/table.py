@@ -23,7 +23,7 @@ from .header import (
     is_grouped,
     join_levels,
     name_columns,
-    total_notes,
+    summary_rows,
 )
 from .numbers import NumberFormat, find_format, is_plain, read_number
 
@@ -284,7 +284,7 @@ def split_header(
         what = f"{levels} rows of units or descriptions below the header (--header reads them)"
         notes += _left_out(what, rows[1 : levels + 1])
     del rows[: levels + 1], lines[: levels + 1]
-    return first, notes + total_notes(rows[-1] if rows[1:] else ())
+    return first, notes
 
 
 def _left_out(what: str, rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -298,8 +298,10 @@ def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
     if known and not _names_all(rows[0], known):
         first = next((n for n, row in enumerate(rows[:_TITLES]) if _names_all(row, known)), first)
     rest = rows[first:]
-    full = counts[first] >= max(counts[first:])
-    return first if first and full and (_names_all(rest[0], known) or has_header(rest)) else 0
+    levels = count_levels(rest) if first and is_grouped(rest[:2]) else 0
+    full = counts[first + levels] >= max(counts[first:])
+    named = levels or _names_all(rest[0], known) or has_header(rest)
+    return first if first and full and named else 0
 
 
 def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
@@ -406,6 +408,16 @@ def _as_table(
     columns = {name: [row[location] for row in sheet.rows] for location, name in enumerate(names)}
     formats = _formats(columns, sheet.separator, reading)
     locations = [f"{sheet.unit} {line}" for line in sheet.lines]
+
+    def number(column: int, cell: Any) -> float:
+        found = formats.get(names[column])
+        value = cell if found is None else read_number(cell, found.decimal)
+        return float(value) if is_number(value) else math.nan
+
+    whole, said = summary_rows(sheet.rows, number)
+    for values in (locations, *columns.values()) if whole else ():
+        values.pop()
+    notes += said
     return Table(path, columns, locations, sheet.dialect, tuple(notes), formats)
 
 

@@ -227,6 +227,7 @@ PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})
 _HEADING_MARK = re.compile(r"#{1,6}\s")
+_NUMBERED = re.compile(rf"\d[\d.]*\s+(?!(?i:{_MONTH})\b)(?=[A-Z])")
 _LIST_MARK = re.compile(r"(?:[-*+•>|]\s+|\(?\d{1,3}[.)]\s+)+")
 
 
@@ -323,9 +324,20 @@ def list_sentences(sources: Sequence[Source]) -> list[Sentence]:
 
 def _is_sentence(text: str) -> bool:
     words = len(split_words(text))
-    ends = text.rstrip("\"'”’)*_").endswith((".", "!", "?", "…", ":"))
     states_figure = words >= 3 and any(character.isdigit() for character in text)  # rows, lists
-    return words >= 8 or (ends and words >= 4) or states_figure
+    states_figure = states_figure and not is_numbered_heading(text)
+    return words >= 8 or (_ends(text) and words >= 4) or states_figure
+
+
+def _ends(text: str) -> bool:
+    return text.rstrip("\"'”’)*_").endswith((".", "!", "?", "…", ":"))
+
+
+def is_numbered_heading(text: str) -> bool:
+    """Whether a sentence looks like `4 Warehouse inventory`, whose number counts sections."""
+    found = _NUMBERED.match(text)
+    rest = text[found.end() :] if found else text
+    return found is not None and not _ends(text) and not any(map(str.isdigit, rest))
 
 
 _QUOTED = 3

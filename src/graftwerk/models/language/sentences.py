@@ -5,7 +5,8 @@ Where sentences end: linear time, made for prose, lists and small tables.
 A sentence ends at `.`, `!`, `?` or `…` with its closing quotes where white space follows (or at
 once, in scripts without spaces), unless the word before is an abbreviation or the next one goes on
 in lower case. It also ends at a blank line, before a list item, table row or heading, and after a
-short line that the next one does not continue. Rough on purpose: a missed end costs little.
+short line that the next one does not continue, and a row of a table. Rough on purpose: a missed
+end costs little.
 
 Words as evidence: content words by their stem, numbers, negations.
 
@@ -18,6 +19,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 # ruff: noqa: RUF001, SIM905  punctuation of other scripts; word lists
 
@@ -28,8 +30,10 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 _ITEM = re.compile(r"[ \t]{0,20}(?:[-*+•·‣◦–][ \t]|\(?\d{1,3}[.)][ \t]|[a-z]\)[ \t]|\||#{1,6} |>)")
 _HEADING = re.compile(r"[ \t]{0,20}#{1,6} ")
 _ENUMERATOR = re.compile(r"[ \t]{0,20}(?:[-*+•·‣◦–>][ \t]{1,4})?\(?\d{1,3}\.$")
-_LABEL = re.compile(r"[^\s:|][^\n:|]{0,39}:[ \t]")
+LABEL = re.compile(r"[^\s:|][^\n:|]{0,39}:[ \t]")
 _FIRST_WORD = re.compile(r"[\"'“‘«(\[*_]{0,3}(\w{1,30})")
+_FIGURE = re.compile(r"[-–+(]?[$€£]?\d[\d.,:/-]*[)%]?|[-–—]")
+_UNIT = re.compile(r"[$€£%]|[A-Z]{3}|[kmc]?[gm]")
 _LOOK_BACK = 30  # characters; no abbreviation is longer
 _SHORT_LINE = 40  # characters; prose is wrapped later than this
 
@@ -118,15 +122,28 @@ def _is_enumerator(text: str, stop: int) -> bool:
 
 def _line_cuts(text: str) -> list[int]:
     """Return the ends of lines that the next line does not continue."""
-    cuts = []
-    begin = 0
-    for line_end in _LINE_END.finditer(text):
-        line = text[begin : line_end.start()]
-        following = text[line_end.end() : line_end.end() + 64]
-        if not line.strip() or _starts_again(line, following):
-            cuts.append(line_end.end())
-        begin = line_end.end()
-    return cuts
+    ends = [(found.start(), found.end()) for found in _LINE_END.finditer(text)]
+    begins = [0, *(end for _, end in ends)]
+    lines = [text[begin:end] for begin, (end, _) in zip(begins, ends, strict=False)]
+    figures = [_ends_in_figure(line) for line in (*lines, text[begins[-1] :])]
+    # two lines in a row that end in figures are rows of a table whose columns are lost, as in PDF
+    rows = [a and b for a, b in pairwise(figures)] + [False, False]
+    return [
+        end
+        for n, (line, (_, end)) in enumerate(zip(lines, ends, strict=True))
+        if rows[n - 1 if n else -1]
+        or rows[n]
+        or rows[n + 1]  # the line above is its header
+        or not line.strip()
+        or _starts_again(line, text[end : end + 64])
+    ]
+
+
+def _ends_in_figure(line: str) -> bool:
+    words = line[-_LOOK_BACK:].split()
+    while words and _UNIT.fullmatch(words[-1]):
+        words.pop()
+    return bool(words) and _FIGURE.fullmatch(words[-1]) is not None
 
 
 def _starts_again(line: str, following: str) -> bool:
@@ -135,7 +152,7 @@ def _starts_again(line: str, following: str) -> bool:
         return True
     if _HEADING.match(line) or " | " in line:  # a table's row is one line, as a heading is
         return True
-    if _LABEL.match(line) and _LABEL.match(following):
+    if LABEL.match(line) and LABEL.match(following):
         return True
     return len(line) < _SHORT_LINE and (first.isupper() or first.isdigit())
 

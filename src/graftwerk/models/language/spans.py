@@ -1,18 +1,20 @@
 """Extraction of the words in a sentence that most likely answer a question.
 
-Every run of words is a candidate that is not crossed by punctuation. A linear score prefers what
-the question asks for (an amount, a time, a name), few words, none of the question's own but near
-to them, and ends where a phrase ends. Fitted by `bench/fit_reading.py`, as the reading is.
+Every run of words is a candidate that is crossed neither by punctuation nor by the border of a
+table's cell. A linear score prefers what the question asks for (an amount, a time, a name), few
+words, none of the question's own but near to them, and ends where a phrase ends. Fitted by
+`bench/fit_reading.py`, as the reading is. A run that cannot be an answer of the kind asked for, as
+a section's number or the price of something else, is never the span, however well it scores.
 """
 
 import re
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
-from .reading import COUNT, HOLDS, NUMBER, UNIT, Kind, kind_of
-from .sentences import content_stems, stem
+from .reading import COUNT, HOLDS, NUMBER, UNIT, Kind, is_numbered_heading, kind_of
+from .sentences import LABEL, content_stems, stem
 
 # ruff: noqa: RUF001, SIM905  quotation marks; word lists
 
@@ -22,8 +24,10 @@ _JOINS = frozenset(
     been has have had it its this these those than then not into over under after before until
     since when where while""".split()
 )
-_STOPS = frozenset(';:()[]"“”?!—–')
+_STOPS = frozenset(';:()[]"“”?!—–|')
 _LONGEST = 9  # tokens
+_NO_AMOUNT = re.compile(r"[$€£¥]|\b(?:EUR|USD|GBP|CHF)\b|\d[-/:]\d\d\b")  # prices, dates, times
+_CELL = re.compile(r"\d[\d.,:/-]*")
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
 _EXACT: dict[Kind, re.Pattern[str]] = {
     **{kind: HOLDS[kind] for kind in ("amount", "money", "often", "when")},
@@ -67,18 +71,21 @@ class Candidates:
     Attributes:
         spans: start and end in the sentence.
         features: what is seen of each: `FEATURES`.
+        fits: whether each can be an answer of the kind that the question asks for.
     """
 
     spans: list[tuple[int, int]]
     features: Float64[np.ndarray, "n f"]
+    fits: Bool[np.ndarray, " n"]
 
 
 def find_span(question: str, sentence: str) -> tuple[int, int] | None:
-    """Return the span of the most likely answer in the sentence; None without a candidate."""
+    """Return the span of the most likely answer in the sentence; None without any of its kind."""
     found = find_candidates(question, sentence)
-    if not found.spans:
+    if not found.fits.any() or is_numbered_heading(sentence):
         return None
-    return found.spans[int(np.argmax(found.features @ np.array(WEIGHTS)))]
+    scores = found.features @ np.array(WEIGHTS)
+    return found.spans[int(np.argmax(np.where(found.fits, scores, -np.inf)))]
 
 
 def find_candidates(question: str, sentence: str) -> Candidates:
@@ -86,20 +93,29 @@ def find_candidates(question: str, sentence: str) -> Candidates:
     tokens = _Tokens(question, sentence)
     spans = []
     rows: list[list[float]] = []
+    fits: list[
+        int
+    ] = []  # 2 if the cell of a table has a label that the question names, else 0 or 1
     for first in range(len(tokens.texts)):
         for last in range(first, min(len(tokens.texts), first + _LONGEST)):
-            if tokens.texts[last] in _STOPS:
+            if tokens.texts[last] in _STOPS or (last > first and tokens.begins_cell(last)):
                 break
             if tokens.may_be(first, last):
                 spans.append((tokens.starts[first], tokens.ends[last]))
                 rows.append(tokens.describe(first, last))
-    return Candidates(spans, np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES)))
+                fits.append(tokens.fits(first, last))
+    best = max(fits, default=1) or 1
+    return Candidates(
+        spans,
+        np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES)),
+        np.array(fits, dtype=np.int64) == best,
+    )
 
 
 class _Tokens:
     def __init__(self, question: str, sentence: str) -> None:
         matches = list(_TOKEN.finditer(sentence))
-        requested = content_stems(question)
+        requested = self.requested = content_stems(question)
         self.sentence = sentence
         self.kind = kind_of(question)
         self.texts = [match[0] for match in matches]
@@ -114,6 +130,37 @@ class _Tokens:
         starts = self.words[first] or self.texts[first] in "$€£"
         ends = self.words[last] or self.texts[last] in "%°"
         return starts and ends and bool(self._content(first, last))
+
+    def begins_cell(self, number: int) -> bool:
+        """Whether a table's cell ends between a token and the one before it."""
+        gap = self.sentence[self.ends[number - 1] : self.starts[number]]
+        if "\t" in gap or "   " in gap or ("\n" in gap and self._label(number)):
+            return True
+        pair = self.texts[number - 1 : number + 1]  # 61 9.40, but not 555 01 23
+        return all(_CELL.fullmatch(text) for text in pair) and any(not t.isdigit() for t in pair)
+
+    def _label(self, number: int) -> re.Match[str] | None:
+        return LABEL.match(self.sentence, self.starts[number])
+
+    def fits(self, first: int, last: int) -> int:
+        """Whether a run can be an answer; 2 in a cell whose label shares words with the question.
+
+        A number under such a label needs no unit.
+        """
+        begin = self.sentence.rfind("\n", 0, self.starts[first]) + 1
+        label = LABEL.match(self.sentence, begin)
+        names = label is not None and label.end() <= self.starts[first]
+        named = names and bool(content_stems(label[0]) & self.requested) if label else False
+        content = self._content(first, last)
+        text = self.sentence[self.starts[first] : self.ends[last]]
+        if self.kind in ("amount", "money", "often", "when", "duration"):
+            fits = (NUMBER if named else _EXACT[self.kind]).search(text) is not None
+            fits = fits and (named or self.kind != "amount" or not _NO_AMOUNT.search(text))
+        else:
+            fits = any(self.texts[n][0].isalpha() for n in content)
+            fits = fits or self.kind not in ("who", "where")  # a number is no person and no place
+            fits = fits and 2 * sum(self.asked[n] for n in content) < len(content)
+        return 1 + named if fits else 0
 
     def _content(self, first: int, last: int) -> list[int]:
         return [n for n in range(first, last + 1) if self.words[n] and not self.joins[n]]

@@ -108,5 +108,45 @@ def test_the_likeliest_words_of_a_sentence(question, sentence, span):
     assert sentence[start:end] == span
 
 
-def test_a_sentence_without_a_word_has_no_span():
-    assert find_span("How much?", "...") is None
+ROW = "item: Oak dowels\nsite: Porto\nquantity: 88\nprice: 4.75\nlast counted: 2025-02-11"
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "span"),
+    [
+        ("What is the price of oak dowels?", ROW, "4.75"),
+        ("How many oak dowels are there?", ROW, "88"),  # not 88 price
+        ("When were the oak dowels counted?", ROW, "2025-02-11"),
+        ("At which site are oak dowels?", ROW, "Porto"),
+        ("How many oak dowels are there?", "Oak dowels | Porto | 88 | 4.75 EUR", "88"),
+        ("How much are oak dowels?", "Oak dowels | Porto | 88 | 4.75 EUR", "4.75 EUR"),
+        ("How much are oak dowels?", "Oak dowels Porto 88 4.75", None),  # which of both?
+        ("What is the phone number?", "The phone is 555 01 23.", "555 01 23"),
+    ],
+)
+def test_likely_words_lie_in_one_cell_of_a_table(question, sentence, span):
+    found = find_span(question, sentence)
+    assert (found and sentence[slice(*found)]) == span
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("How much?", "..."),
+        ("What is in the inventory?", "4 Warehouse inventory"),
+        ("How much does the dog cost?", "The dog is called Rex."),
+        ("When does it open?", "It opens to Anna Berg alone."),
+        ("Who is in room 12?", "12"),
+        ("What is the red garden?", "The red garden."),
+    ],
+)
+def test_what_holds_nothing_of_the_kind_asked_for_has_no_span(question, sentence):
+    assert find_span(question, sentence) is None
+
+
+def test_the_heading_of_a_section_is_no_statement(words_encoder):
+    found = list_sentences(
+        sources(("", "4 Old garden\nThe garden holds 40 chairs.\n4 March opens"))
+    )
+    _, features, _ = reading.find_features("What is in the garden?", found, words_encoder)
+    assert features[:, reading.FEATURES.index("fragment")].tolist() == [1, 0, 0]

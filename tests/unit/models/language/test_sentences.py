@@ -27,6 +27,9 @@ CASES = [
     "1. First item.¦ More.\n¦2. Second item\n¦- bullet one\n¦* bullet two\n¦  • three",
     "# Heading\n¦lower case text\n¦> quoted",
     "Service | Price\n¦rehair a bow of a violin, or of a viola, or a cello | 65\n¦crack | 380",
+    "Checked.\ndepartment and cost centre in EUR, 31 Dec\n¦research, development 1,250 59 %\n"
+    "¦cleaning of all facilities 310 - 12 EUR\n¦goes on here, after the table.",
+    "wrapped prose that ends in the year 1990\nand goes on in the next line.",
     "name: Ann Lee\n¦city: Bonn\n¦note: Hi there.¦ Bye.",
     "a\r\n\r\n¦b",
     "",

@@ -23,7 +23,7 @@ from typing import Any, TypeVar, cast
 from ..errors import BadFile, BadInput, Failure, GraftError, UnknownName
 from ..settings import settings
 from .checkpoint import require_plain_files
-from .fetching import FETCHABLE, fetched_folder
+from .fetching import FETCHABLE, Fetchable, fetched_folder
 from .integrity import require_published_folder
 
 _T = TypeVar("_T")
@@ -207,7 +207,7 @@ def locate(name: str, kind: str | None = None) -> Path:
             file names and that is not in the cache; or the folder holds FIFOs or devices.
         Failure: the hub does not answer.
     """
-    given = BUILTIN.get(name) or FETCHABLE.get(name)
+    given: Builtin | Fetchable | None = BUILTIN.get(name) or FETCHABLE.get(name)
     if kind is not None and given is not None and given.kind != kind:
         raise BadInput(
             f"{name} is of the kind {given.kind!r}, not {kind!r}.", f"Name {_offered(kind)}."

@@ -155,7 +155,8 @@ class Index:
         """Check that passages and vectors made with `base` belong in this index.
 
         Raises:
-            WrongBase: another encoder, layer or way of cutting passages.
+            WrongBase: another encoder, layer or way of cutting passages; that of the version before
+                is still known.
         """
         if base["fingerprint"] != self.fingerprint:
             raise WrongBase(
@@ -165,7 +166,7 @@ class Index:
                 f"Change the index: graft index rebuild --encoder {base['encoder']} --index "
                 f"{self.folder}; or name another folder.",
             )
-        if int(base["chunker"]) != self.chunker:
+        if self.chunker not in (int(base["chunker"]), int(base["chunker"]) - 1):
             raise WrongBase(
                 f"the index {self.folder}",
                 f"passages of version {self.chunker}",

@@ -22,7 +22,7 @@ from ..errors import BadFile, BadInput, LimitExceeded
 from ..models.image_encoder import encode_and_compare
 from ..results import Passage, Skipped
 from ..types import Encoder, Monitor, Vectors
-from .chunking import cut
+from .chunking import CHUNKER_VERSION, cut
 from .index import Index
 from .results import IndexChange
 from .rows import Entry, decode_vectors, input_hash, input_text, is_unit, storable
@@ -189,7 +189,8 @@ class Intake:
             return
         try:
             document, image = reader.read_with_image(path)
-            passages = [storable(passage) for passage in cut(document)]
+            version = CHUNKER_VERSION if self.index is None else self.index.chunker
+            passages = [storable(passage) for passage in cut(document, version)]
         except (BadFile, LimitExceeded) as error:
             self._skip(path, str(error))
             self._advance(kilobytes)

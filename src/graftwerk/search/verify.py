@@ -229,14 +229,14 @@ def _repair(
     index.refresh()
 
 
-def compare_sources(view: View, monitor: Monitor) -> SourceCheck:
+def compare_sources(view: View, chunker: int, monitor: Monitor) -> SourceCheck:
     """Hash every stored file as it is now, and compare the text of those that have their hash."""
     stored = view.files()
     monitor.start("comparing files", len(stored))
     differences = []
     with Reader() as reader:
         for path, content_hash in stored.items():
-            difference = _compare(path, content_hash) or _compare_text(path, view, reader)
+            difference = _compare(path, content_hash) or _compare_text(path, view, chunker, reader)
             if difference is not None:
                 differences.append(difference)
             monitor.advance()
@@ -266,13 +266,13 @@ def _compare(path: str, content_hash: str) -> SourceDifference | None:
     return SourceDifference(path=path, state="changed", reason="It is not what was stored.")
 
 
-def _compare_text(path: str, view: View, reader: Reader) -> SourceDifference | None:
+def _compare_text(path: str, view: View, chunker: int, reader: Reader) -> SourceDifference | None:
     """Whether the text under a file's hash is another: an index of old hashed before it read."""
     if is_image_path(path) or is_table_path(path):  # tables may be read as the user said
         return None
     try:
         document = reader.read(path)
-        texts = sorted(storable(passage).text for passage in cut(document))
+        texts = sorted(storable(passage).text for passage in cut(document, chunker))
     except (BadFile, LimitExceeded) as error:
         if not needs_sandbox(path):  # the user may have named its encoding
             return None
@@ -310,7 +310,7 @@ def verify_index(
     compared = None
     if sources and broken is None:
         with open_index(folder) as index, index.view() as view:
-            compared = compare_sources(view, monitor)
+            compared = compare_sources(view, index.chunker, monitor)
     return IndexCheck(
         passages=findings.passages,
         sound=all(damage.repaired for damage in damages),

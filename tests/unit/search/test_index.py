@@ -238,7 +238,7 @@ def test_another_encoder_is_refused_by_name(corpus):
 
 def test_another_way_of_cutting_is_refused(corpus, monkeypatch):
     monkeypatch.setattr(module, "CHUNKER_VERSION", 99)
-    with pytest.raises(WrongBase, match="passages of version 1, not on version 99") as caught:
+    with pytest.raises(WrongBase, match="passages of version 2, not on version 99") as caught:
         create_or_open(corpus.index.folder, corpus.encoder, "test/hash", None)
     assert "graft index rebuild" in caught.value.hint
     with reopen(corpus):

@@ -5,6 +5,10 @@ from hypothesis import strategies as st
 from graftwerk.data.documents.document import Block, Document
 from graftwerk.data.documents.tables import read_csv
 from graftwerk.data.documents.text import find_markdown
+from graftwerk.library.index import Index
+from graftwerk.models.encoders import load_encoder
+from graftwerk.search import index as storage
+from graftwerk.search import ingest
 from graftwerk.search.chunking import TARGET_CHARACTERS, cut
 
 
@@ -142,3 +146,47 @@ def test_every_character_of_a_block_is_in_one_passage(text):
 @pytest.mark.parametrize("unit", ["a. ", "x", " ", "\n", "A\n", "。"])
 def test_a_lot_of_anything_is_cut(unit):
     cut(markdown(unit * 30_000))  # quadratic time shows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "図書館は平日の午前九時から午後八時まで開いています。本は二週間借りられます。" * 60,
+        "北京地铁每天早上六点开始运营" * 100,  # without an end of a sentence
+        "Библиотека открыта с девяти утра до восьми вечера. " * 60,  # noqa: RUF001
+        "x = [0x1f, 0x2e, 0x3d]; y = {'a': (1, 2), 'b': (3, 4)}\n" * 60,
+        "12.75 3 8.1 -4.22 19 0.003 7 65 1.5 2026-11-28 " * 60,
+        "supercalifragilistic electroencephalography immunohistochemistry " * 60,
+    ],
+)
+def test_passages_are_as_long_as_the_encoder_reads(text):
+    encoder = load_encoder("builtin/minilm")
+    passages = cut(markdown(text))
+    counts = [encoder.count_tokens(passage.text) for passage in passages]
+    assert max(counts) <= 254
+    assert sum(counts) / len(counts) > 100
+    whole = "".join(passage.text for passage in passages)
+    assert "".join(whole.split()) == "".join(text.split())
+
+
+def test_prose_is_cut_by_characters_and_an_older_index_by_them_alone():
+    prose = "The library is open from nine until eight on weekdays and lends two books. " * 60
+    assert [p.text for p in cut(markdown(prose))] == [p.text for p in cut(markdown(prose), 1)]
+    japanese = markdown("本は二週間借りられます。" * 200)
+    assert len(cut(japanese)) > 3 * len(cut(japanese, 1))
+
+
+def test_an_index_goes_on_with_its_own_way_of_cutting(tmp_path, monkeypatch):
+    text = "本は二週間借りられます。" * 90
+    for name in ("a.md", "b.md"):
+        (tmp_path / name).write_text(text)
+    with Index(tmp_path / "index") as index:
+        for module in (storage, ingest):
+            monkeypatch.setattr(module, "CHUNKER_VERSION", 1)
+        index.add(tmp_path / "a.md")
+        monkeypatch.undo()
+        index.add(tmp_path / "b.md")
+        assert index.status().passages == 2 * len(cut(markdown(text), 1))
+        assert index.verify(sources=True).sources.unchanged == 2
+        index.rebuild()
+        assert index.status().passages == 2 * len(cut(markdown(text)))

@@ -21,7 +21,8 @@ from ..generation.provenance import (
 from ..generation.results import Generation, GridCell, ImageReport
 from ..generation.spec import GenerationSpec, options_of
 from ..generation.validate import validate
-from ..requests.generate import Generate
+from ..requests.base import require_effect
+from ..requests.generate import NEEDS, Generate
 from ..types import Monitor
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     begin = time.perf_counter()
     record = None if request.from_ is None else read_record(request.from_)
     requested = request if record is None else _repeated(request, record)
+    varied = [axis.name for axis in parse_grid(requested.grid).axes] if requested.grid else []
+    require_effect(requested, NEEDS, {*request.model_fields_set, *varied}, varied)
     spec = validate(requested, from_record=record is not None)
     for folder in (requested.out, requested.previews):
         if folder is not None:

@@ -65,7 +65,7 @@ def sample_controlled(
         plan = Plan(
             texts=texts,
             away=away,
-            guidance=Guidance(guidance if away is not None else 1.0),
+            guidance=Guidance(1.0 if away is None or model.guides_itself else guidance),
             sampler=_SAMPLER,
             eta=0.0,
             sigmas=noise_levels(model.noise_at(width, height), steps, "karras"),

@@ -29,6 +29,7 @@ from .checkpoint import (
 )
 from .flow import read_flow, shifted
 from .noise_schedule import Noise, read_noise
+from .placement import Placement
 from .prompts import TextReader, TextStates, make_reader
 from .single_file import read_parts
 from .transformer import FLUX, KNOWN, SD3
@@ -84,7 +85,7 @@ def load_part(
 
 _CLASSES = (
     *("UNet2DConditionModel", "UNet2DModel", "AutoencoderKL", "ControlNetModel"),
-    *(*KNOWN, "SD3ControlNetModel"),
+    *(*KNOWN, "SD3ControlNetModel", "FluxControlNetModel"),
 )
 
 
@@ -250,6 +251,7 @@ class DiffusionModel:
         decoder: the autoencoder that decodes latents to images; None for a model of pixels.
         keeps_prompts: whether the U-Net's attention can cache a prompt's keys and values.
         trunk: name of the part with the U-Net or transformer.
+        placement: where its networks run; None for a user's own, which are where they are.
     """
 
     name: str
@@ -265,6 +267,7 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
     trunk: str = "unet"
+    placement: Placement | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -280,6 +283,9 @@ class DiffusionModel:
 
     def with_networks(self, networks: Mapping[str, Any]) -> "DiffusionModel":
         """Return the same model with some of its networks replaced."""
+        if self.placement is not None:
+            for part, network in networks.items():
+                self.placement.put(network, is_trunk=part == self.trunk)
         encoders = {part: net for part, net in networks.items() if part != self.trunk}
         reader = self.reader
         if reader is not None and encoders:
@@ -370,6 +376,9 @@ def load_diffusion(
     device: str = "auto",
     folder: PipelineFolder | None = None,
     precision: Precision = "float32",
+    *,
+    offload: bool = False,
+    compiled: bool = False,
 ) -> DiffusionModel:
     """Load a diffusion model.
 
@@ -380,17 +389,22 @@ def load_diffusion(
         device: `auto`, `cpu`, `cuda` or `mps`.
         folder: of that name, if it is already open.
         precision: of its weights and arithmetic; samplers always compute in float32.
+        offload: whether its networks are on the device only while they run.
+        compiled: whether its U-Net or transformer is compiled.
 
     Raises:
         BadInput: the name, folder or device cannot be used, or the device lacks this precision.
         Damaged: a weight file is truncated.
     """
     with loading(name):
-        return _load(name, device, folder or open_pipeline(locate_pipeline(name)), precision)
+        placement = Placement(choose_device(device), offload=offload, compiled=compiled)
+        return _load(name, placement, folder or open_pipeline(locate_pipeline(name)), precision)
 
 
-def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) -> DiffusionModel:
-    location = choose_device(device)
+def _load(
+    name: str, placement: Placement, folder: PipelineFolder, precision: Precision
+) -> DiffusionModel:
+    location = placement.device
     if location == "cpu" and precision == "float16":
         raise BadInput(
             "float16 on a CPU: its convolutions take a hundred times as long as those of float32.",
@@ -404,15 +418,16 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
     if folder.file is not None:
         parts = read_parts(folder.file, folder.path, layout.encoders)
     trunk = folder.path / layout.trunk
-    unet: Any = load_part(trunk, parts.get(layout.trunk), dtype).to(location)
+    unet = placement.put(load_part(trunk, parts.get(layout.trunk), dtype), is_trunk=True)
     if layout.trunk == "unet":
         check_unet(unet, trunk)
     decoder: Any = None
     if layout.latent:
-        decoder = load_part(folder.path / "vae", parts.get("vae"), dtype).to(location)
+        decoder = load_part(folder.path / "vae", parts.get("vae"), dtype)
+        placement.put(decoder, by_parts=True)
     reader = make_reader(folder, location, parts or None)
     for encoder in [] if reader is None else reader.encoders.values():
-        encoder.to(dtype)
+        placement.put(encoder.to(dtype))
     factor = LatentSpace(decoder).factor
     patch = layout.patch(unet.config)
     # A U-Net on pixels downsamples them itself and does not handle odd sides.
@@ -431,6 +446,7 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
         decoder=decoder,
         keeps_prompts=layout.trunk == "unet" and reader is not None and keep_prompts(unet),
         trunk=layout.trunk,
+        placement=placement,
     )
     _check_fit(model, folder)
     return model

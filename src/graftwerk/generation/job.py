@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..blocks.captions import as_caption, remark_on
 from ..conditions.estimators import ESTIMATOR_ADVICE
+from ..conditions.fidelity import is_drawing
 from ..conditions.kinds import condition_named
 from ..conditions.perceived import PERCEPTION
 from ..controlnet.inputs import ControlFidelity, OpenControls, measure_controls, open_controls
@@ -329,6 +331,9 @@ def _start_at(
     return start, taken
 
 
+_DRAWN = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
+
+
 def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
     """Note which parts of a request are out of distribution for a built-in model."""
     model, request = steered.frozen, options.request
@@ -337,6 +342,13 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
         for one in steered.controls
         if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
     ]
+    for one in sources:
+        if one.kind in _DRAWN and is_drawing(np.asarray(one.source.image.convert("RGB"))):
+            monitor.note(
+                f"{one.source.name} looks like a finished map of white lines, but its own "
+                f"{one.kind} map was made of it; if it is one, give it as "
+                f"{one.kind}-map={one.source.name} (in Python: is_map=True)"
+            )
     photos = {one.kind: one.source.image for one in sources}
     if not draws_blocks(model):
         read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]
@@ -443,12 +455,13 @@ def control_reports(
     few = images[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
     for target in job.controls.targets:
-        kind = target.control.kind
+        kind, blocks = target.control.kind, target.control.blocks
         values = [image.kept[kind] for image in images if kind in image.kept]
         reports.append(
             ControlReport(
                 kind=kind,
                 weight=target.control.weight,
+                blocks=blocks if blocks == "soft" else ",".join(f"{one:g}" for one in blocks),
                 measure=target.condition.measure,
                 value=_mean(values),
                 chance=_mean([image.chance[kind] for image in images if kind in image.chance]),

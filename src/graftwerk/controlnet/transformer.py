@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..diffusion.pipeline import DiffusionModel, LatentSpace, load_part
+from ..diffusion.pipeline import DiffusionModel, LatentSpace, load_part, quiet
 from ..diffusion.transformer import FLUX, SD3, flux_inputs, is_transformer, map_of, packed
 from ..diffusion.unet import Inputs, Residuals
 from ..errors import BadFile, BadInput, WrongBase
@@ -158,7 +158,7 @@ def new_branch(model: DiffusionModel, shape: Shape, generator: torch.Generator) 
     else:
         config |= {"num_single_layers": len(network.single_transformer_blocks) // 2}
         config = {name: value for name, value in config.items() if name != "out_channels"}
-    with torch.random.fork_rng(devices=[]):  # its own first weights are replaced
+    with torch.random.fork_rng(devices=[]), quiet():  # its own first weights are replaced
         net = make.from_config(config)
     for part in _COPIED[kind]:
         getattr(net, part).load_state_dict(getattr(network, part).state_dict())

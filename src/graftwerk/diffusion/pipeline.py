@@ -4,6 +4,7 @@ The networks of a pipeline are built from their configurations and safetensors f
 """
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -67,13 +68,13 @@ def load_part(
     network_class = _network_class(folder, config)
     state = _read_weights(folder, dtype) if weights is None else dict(weights)
     try:
-        with _quiet(), torch.device("meta"):  # no memory until the weights are known to fit
+        with quiet(), torch.device("meta"):  # no memory until the weights are known to fit
             network: nn.Module = network_class.from_config(config)
         requested = network.state_dict()
         state = {_present_name(key, requested): value for key, value in state.items()}
         network.load_state_dict(state, assign=True)
         _fill_tables(network, network_class, config)
-        with _quiet():
+        with quiet():
             network.to(dtype)  # tables that are not saved too
     except (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise BadFile(
@@ -132,13 +133,16 @@ def _present_name(key: str, requested: Mapping[str, Tensor]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Drop diffusers' own log and its warnings about its own code, while networks are made."""
     from diffusers.utils import logging
 
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(level)
 

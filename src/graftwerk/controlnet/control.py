@@ -156,6 +156,7 @@ def _weighed(term: Term, given: Residuals, controls: Controls, x: Tensor) -> tup
         weight *= term.blocks[number] if term.blocks else 1.0
         part = part * weight if weight != 1 else part  # noqa: PLW2901
         if term.mask is not None:
-            part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:]).to(part)  # noqa: PLW2901
+            share = functional.adaptive_avg_pool2d(term.mask, (part.shape[2], part.shape[3]))
+            part = part * share.to(part)  # noqa: PLW2901
         weighed.append(part)
     return tuple(weighed)

@@ -196,10 +196,10 @@ def read_transformer_branch(
         raise WrongBase(control, f"a pipeline with {there}", f"{model.name} with {kind}", hint)
     for key in _MUST_FIT[kind]:
         pair = (config.get(key), model.unet.config[key])
-        there, here = (list(one) if isinstance(one, tuple | list) else one for one in pair)
-        if there != here and (key, there) != ("joint_attention_dim", None):
-            made_on = f"a transformer with {key} {there}"
-            raise WrongBase(control, made_on, f"{model.name}, which has {here}", hint)
+        own, base = (list(one) if isinstance(one, tuple | list) else one for one in pair)
+        if own != base and (key != "joint_attention_dim" or own is not None):
+            made_on = f"a transformer with {key} {own}"
+            raise WrongBase(control, made_on, f"{model.name}, which has {base}", hint)
     if config.get("guidance_embeds") and not model.guides_itself:
         made_on = "a transformer that reads the guidance scale"
         raise WrongBase(control, made_on, f"{model.name}, which does not", hint)

@@ -35,7 +35,7 @@ def shapes_of(file: Path) -> Shapes:
     """Return the shapes of the weights in a file, without reading them."""
     from safetensors import safe_open
 
-    with safe_open(str(file), framework="pt") as opened:  # type: ignore[no-untyped-call]
+    with safe_open(str(file), framework="pt") as opened:
         return {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
 
 

@@ -106,10 +106,11 @@ def states_of(
         count: of its outputs.
         double: how many of them are for Flux's blocks of two streams.
     """
-    streams, found = [(network.transformer_blocks, double or count)], {}
+    streams = [(network.transformer_blocks, double or count)]
+    found: dict[int, Tensor] = {}
     if double < count and double:
         streams.append((network.single_transformer_blocks, count - double))
-    hooks = []
+    hooks: list[Any] = []
     for blocks, own in streams:
         each = math.ceil(len(blocks) / own) if double else len(blocks) / own
         # the numbers are those of the transformers' own code

@@ -345,7 +345,7 @@ class Pipeline:
         """Return checked options; none may be without effect on this pipeline."""
         found = _options(self.name, prompt, n, **options)
         steered, start = self.steered, found.start
-        acting = {"autoguide": steered.weaker, "control": steered.controls}
+        acting: dict[str, object] = {"autoguide": steered.weaker, "control": steered.controls}
         acting |= {"inpaint": start is not None and start.mask is not None}
         names = [name for name, value in acting.items() if value]
         require_effect(found.request, NEEDS, found.request.model_fields_set, names)

@@ -288,7 +288,9 @@ def write_sd3_pipeline(
     return folder
 
 
-def write_flux_pipeline(folder: Path, *, distilled: bool = True, **options: Any) -> Path:
+def write_flux_pipeline(
+    folder: Path, *, distilled: bool = True, layers: tuple[int, int] = (1, 1), **options: Any
+) -> Path:
     """A `FluxPipeline` with tiny parts; returns its folder."""
     from diffusers import FluxPipeline, FluxTransformer2DModel
 
@@ -297,8 +299,8 @@ def write_flux_pipeline(folder: Path, *, distilled: bool = True, **options: Any)
     def make() -> Any:
         return FluxTransformer2DModel(
             in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
+            num_layers=layers[0],
+            num_single_layers=layers[1],
             attention_head_dim=16,
             num_attention_heads=2,
             joint_attention_dim=32,

@@ -126,3 +126,68 @@ def test_from_repeats_it_and_notices_another_weaker_model(text_pipeline, weak, t
 
 def pixels(path):
     return Image.open(path).tobytes()
+
+
+def flow_latents(pipe, **options):
+    made = pipe.generate("a red cube", n=2, steps=4, seed=SEED, **options)
+    return made.latents
+
+
+@pytest.mark.parametrize("layers", [["blocks.1"], ["blocks.1", "blocks.3"], ["mid"]], ids=str)
+@pytest.mark.parametrize("cfg", [1.0, 5.0])
+def test_perturbed_attention_of_sd3_is_that_of_diffusers(tmp_path, layers, cfg):
+    """That of diffusers ignores the norms of queries and keys, so here are none."""
+    from diffusers import StableDiffusion3PAGPipeline
+
+    network = pipelines.tiny_sd3(dual_attention_layers=(), qk_norm=None)
+    folder = pipelines.write_sd3_pipeline(tmp_path / "sd3", transformer=network)
+    pipe = gw.Pipeline(folder, device="cpu")
+    theirs = StableDiffusion3PAGPipeline.from_pretrained(folder)
+    theirs.set_progress_bar_config(disable=True)
+    theirs.set_pag_applied_layers(
+        ["blocks.2" if one == "mid" else one for one in layers], theirs._pag_attn_processors
+    )
+    expected = theirs(
+        ["a red cube"] * 2, latents=pipe.noise(2, seed=SEED), num_inference_steps=4,
+        guidance_scale=cfg, pag_scale=4.0, output_type="latent",
+    ).images  # fmt: skip
+    found = flow_latents(pipe, cfg=cfg, pag=4.0, pag_layers=layers)
+    assert (found - expected).abs().max() < 1e-3
+    assert (flow_latents(pipe, cfg=cfg) - expected).abs().max() > 1e-2
+    assert torch.equal(flow_latents(pipe, cfg=cfg, pag=0.0), flow_latents(pipe, cfg=cfg))
+
+
+def test_perturbed_attention_of_other_transformers(tmp_path, monkeypatch):
+    """With norms and dual attention (SD3.5): each location sees itself and the text, literally."""
+    pipe = gw.Pipeline(pipelines.write_sd3_pipeline(tmp_path / "sd3"), device="cpu")
+    frozen = pipe.steered.frozen
+    texts = frozen.reader.read(["a red cube"])
+    x, sigma = pipe.noise(1, seed=1), 0.6
+    worse = frozen.denoiser(texts).perturb(["blocks.0"])(x, sigma)
+    attend, counts = torch.nn.functional.scaled_dot_product_attention, []
+
+    def literally(query, key, value, **_):
+        counts.append(query.shape[2])
+        if len(counts) > 2:  # the first block calls it twice: with the text and without
+            return attend(query, key, value)
+        tokens = 16
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        others = torch.ones(tokens, tokens).bool() & ~torch.eye(tokens).bool()
+        scores[..., :tokens, :tokens].masked_fill_(others, -torch.inf)
+        return scores.softmax(dim=-1) @ value
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.functional, "scaled_dot_product_attention", literally)
+        expected = frozen.denoiser(texts)(x, sigma)
+    assert counts[0] > 16 and counts[1] == 16
+    torch.testing.assert_close(worse, expected, atol=1e-5, rtol=1e-5)
+    assert (worse - frozen.denoiser(texts)(x, sigma)).abs().max() > 1e-3
+
+    dit = gw.Pipeline(pipelines.write_dit_pipeline(tmp_path / "dit"), device="cpu")
+    plain, made = (dit.generate("sphere", n=1, steps=2, pag=pag).latents for pag in (0.0, 3.0))
+    assert (plain - made).abs().max() > 1e-2
+    flux = gw.Pipeline(pipelines.write_flux_pipeline(tmp_path / "flux"), device="cpu")
+    with pytest.raises(BadInput, match="of SD3 and of DiT can be perturbed"):
+        flux.generate("a cube", n=1, steps=2, pag=1.0, width=16, height=16)
+    with pytest.raises(UnknownName, match=r"blocks\.9"):
+        pipe.generate("a cube", n=1, steps=2, pag=1.0, pag_layers=["blocks.9"])

@@ -73,6 +73,17 @@ def write_bundle(
     files.write_sealed_json(folder / RECORD, record)
 
 
+_NAMES = {
+    "low-rank": "LoRA of a generator of images or texts",
+    "lora": "classifier or regressor by LoRA",
+    "linear": "linear head",
+    "full": "fully fine-tuned classifier or regressor",
+    "policy": "LoRA of a robot policy",
+    "forecast": "LoRA of a forecaster",
+    "control": "control branch",
+}
+
+
 def read_bundle(folder: Path, *kinds: str) -> Bundle:
     """Read a saved adapter of one of these kinds and verify the checksum of every file.
 
@@ -109,9 +120,10 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
             "Read it with the version of graftwerk that wrote it.",
         )
     if kind not in kinds:
+        what = _NAMES.get(kind, "fit of another kind")
         raise BadInput(
             f"{folder} holds a {kind!r}, not {' or '.join(repr(name) for name in kinds)}.",
-            folders.hint_for(folder, "Pass another folder."),
+            folders.hint_for(folder, f"It is a {what}, made on {bundle.base_name}."),
         )
     _require_listed(folder, hashes)
     _require_whole(folder, hashes)

@@ -52,7 +52,8 @@ def retained_lines(report: reports.Generation) -> list[str]:
         value = "not measured, as it has a mask"
         if one.value is not None:
             value = f"{one.value:.3g}, by chance {one.chance:.3g}"
-        lines.append(f"kept of {one.kind} (weight {one.weight:g}): {one.measure} {value}")
+        weight = one.blocks or f"{one.weight:g}"
+        lines.append(f"kept of {one.kind} (weight {weight}): {one.measure} {value}")
         if one.reused is not None and one.anew is not None:
             lines.append(
                 f"  reuse costs: {one.reused:.3g} with it, {one.anew:.3g} without, of the first "

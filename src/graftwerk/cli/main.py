@@ -82,7 +82,10 @@ def _invoke(
 
     quiet = face.quiet or not settings().leads
     with Terminal(quiet=quiet, streams=not face.json, stopping=stopping) as monitor:
-        report = command.load()(request, monitor)
+        try:
+            report = command.load()(request, monitor)
+        except BadValue as error:  # of a request that the command made of this one
+            raise _as_option(command, error) from error
     if not settings().leads:
         return 0
     with streams.writing():
@@ -98,8 +101,16 @@ def _validated(command: Command, values: dict[str, Any]) -> Any:
     try:
         return command.request(**values)
     except BadValue as error:
-        hint = f"See: graft {' '.join(command.words)} --help"
-        raise BadInput(error.spelled(_option(command, error.field)), hint) from error
+        raise _as_option(command, error) from error
+
+
+def _as_option(command: Command, error: BadValue) -> BadInput:
+    """Return the refusal of a field in words of the command line."""
+    if error.field not in command.request.model_fields:
+        return error
+    of_python = not error.hint or error.hint.startswith("See: help(")
+    hint = f"See: graft {' '.join(command.words)} --help" if of_python else error.hint
+    return BadInput(error.spelled(_option(command, error.field)), hint)
 
 
 def _option(command: Command, name: str) -> str:

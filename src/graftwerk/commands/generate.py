@@ -22,8 +22,9 @@ from ..generation.results import (
 )
 from ..generation.spec import GenerationSpec, options_of
 from ..generation.validate import validate
+from ..requests.base import require_effect
 from ..requests.control import GuideCheck, GuideSweep, Invert
-from ..requests.generate import Generate
+from ..requests.generate import NEEDS, Generate
 from ..types import Monitor
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     begin = time.perf_counter()
     record = None if request.from_ is None else provenance.read_record(request.from_)
     requested = request if record is None else _repeated(request, record)
+    varied = [axis.name for axis in parse_grid(requested.grid).axes] if requested.grid else []
+    require_effect(requested, NEEDS, {*request.model_fields_set, *varied}, varied)
     spec = validate(requested, from_record=record is not None)
     for folder in (requested.out, requested.previews):
         if folder is not None:
@@ -296,7 +299,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
     from ..generation.guidance_sweep import open_ground, plot_sweep
 
     ground = open_ground(request, monitor)
-    monitor.start("drawing", len(scales) * request.count)
+    monitor.start("generating", len(scales) * request.count)
     rows: list[SweepRow] = []
     overflow = None
     for scale in scales:

@@ -153,6 +153,19 @@ def drawing_problem(finished: Map) -> str | None:
     return None
 
 
+def is_drawing(image: Map) -> bool:
+    """Whether an image looks like a finished map: lines on black, with hardly any grey."""
+    if drawing_problem(image) is not None:
+        return False
+    levels = image.max(axis=-1)
+    sure = (levels < 16) | (levels > 239)
+    lines = levels > 239
+    inside = lines[1:-1, 1:-1] & lines[:-2, 1:-1] & lines[2:, 1:-1] & lines[1:-1, :-2]
+    inside &= lines[1:-1, 2:]
+    # of an area most pixels lie inside, of a line few
+    return bool(sure.mean() > 0.95 and lines.any() and inside.sum() < 0.75 * lines.sum())
+
+
 def white_on_black(drawn: np.ndarray) -> UInt8[np.ndarray, "*rest 3"]:
     """Convert grey levels or booleans to images with three equal channels."""
     grey = drawn.astype(np.uint8)

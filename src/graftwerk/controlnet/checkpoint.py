@@ -22,8 +22,7 @@ from ..diffusion.unet import Controllable, keep_prompts, zero_convolutions_of
 from ..errors import BadFile, WrongBase
 from ..models.checkpoint import check_safetensors, fingerprint, read_object
 from .branch import Branch, CopiedEncoder, Shape, make_branch, set_weights, weights_of
-from .transformer import NAME as TRANSFORMER
-from .transformer import TransformerBranch, read_transformer_branch
+from .transformer import NAMES, TransformerBranch, read_transformer_branch
 
 KIND = "control"
 _MODEL_TYPE = "graftwerk-branch"
@@ -37,7 +36,7 @@ _MUST_FIT = ("in_channels", "block_out_channels", "cross_attention_dim", "additi
 
 
 def is_controlnet(branch: Branch, network: Any) -> bool:
-    """Whether diffusers' `ControlNetModel`, or `SD3ControlNetModel`, can represent it."""
+    """Whether a ControlNet class of diffusers can represent it."""
     if isinstance(branch, TransformerBranch):
         return True
     conditional = not isinstance(network, Controllable) and hasattr(
@@ -125,16 +124,18 @@ def open_branch(folder: Path, model: DiffusionModel) -> Branch:
         Damaged: a file is truncated or was changed.
     """
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if config.get("_class_name") == TRANSFORMER:
+    if config.get("_class_name") in NAMES.values():
         _refuse_pickle(folder)
         _require_recorded_base(folder, model.name, model.bases)
         return read_transformer_branch(folder, config, model)
     if is_transformer(model.unet) and config:
+        kind = type(model.unet).__name__
         raise WrongBase(
             f"the control in {folder}",
             "a U-Net",
-            f"{model.name}, which has a {type(model.unet).__name__}",
-            f"Name an {TRANSFORMER} of diffusers or what `graft control train` wrote for it.",
+            f"{model.name}, which has a {kind}",
+            f"Name a {NAMES.get(kind, 'branch')} of diffusers or what `graft control train` wrote "
+            "for it.",
         )
     return read_branch(folder, model.unet, model.factor, model.name, *model.bases)
 

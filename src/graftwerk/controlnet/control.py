@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ..diffusion.noise_schedule import Sigma
 from ..diffusion.unet import Inputs, NetworkDenoiser, Residuals
+from ..errors import BadInput
 from .branch import Branch
 
 
@@ -106,11 +107,19 @@ class ControlledBatch:
         if self._controls.prompted_only and total > self._rows:
             inputs = self._first_rows(total, inputs)
             x, times = x[: self._rows], times[: self._rows]
-        found = [_weighed(term, self._controls, x, times, inputs) for term in terms]
+        given = [term.branch(x, times, _hint_for(term, len(x)), inputs) for term in terms]
+        if len({(len(one.skips), one.double) for one in given}) > 1:
+            raise BadInput(
+                "the branches of these controls have unlike numbers of connections.",
+                "Combine branches that are copies of equally many blocks.",
+            )
+        found = [
+            _weighed(term, one, self._controls, x) for term, one in zip(terms, given, strict=True)
+        ]
         parts = [sum(same[1:], start=same[0]) for same in zip(*found, strict=True)]
         if len(x) < total:
             parts = [functional.pad(part, (0, 0) * 3 + (0, total - len(x))) for part in parts]
-        return Residuals(tuple(parts[:-1]), parts[-1])
+        return Residuals(tuple(parts[:-1]), parts[-1], given[0].double)
 
     def _first_rows(self, total: int, inputs: Inputs) -> Inputs:
         """Return the inputs of rows with a prompt, always the same object, so keys stay cached."""
@@ -131,21 +140,23 @@ def _cut(inputs: Inputs, rows: int) -> dict[str, Any]:
     return found
 
 
-def _weighed(
-    term: Term, controls: Controls, x: Tensor, times: Tensor, inputs: Inputs
-) -> tuple[Tensor, ...]:
+def _hint_for(term: Term, rows: int) -> Tensor:
     hint = term.hint
-    if len(hint) not in {1, len(x)}:  # rows without the prompt follow those with it
-        hint = hint.repeat(len(x) // len(hint), 1, 1, 1)
-    given = term.branch(x, times, hint, inputs)
+    if len(hint) not in {1, rows}:  # rows without the prompt follow those with it
+        hint = hint.repeat(rows // len(hint), 1, 1, 1)
+    return hint
+
+
+def _weighed(term: Term, given: Residuals, controls: Controls, x: Tensor) -> tuple[Tensor, ...]:
     weighed = []
-    for number, part in enumerate((*given.skips, given.middle)):
+    for number, part in enumerate(given.all):
         scaled = controls.by_size and not term.branch.pools  # as in diffusers
         weight = term.weight * (x.shape[2] / part.shape[2] if scaled else 1.0)
         weight *= controls.decay ** (len(given.skips) - number)
         weight *= term.blocks[number] if term.blocks else 1.0
         part = part * weight if weight != 1 else part  # noqa: PLW2901
         if term.mask is not None:
-            part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:]).to(part)  # noqa: PLW2901
+            share = functional.adaptive_avg_pool2d(term.mask, (part.shape[2], part.shape[3]))
+            part = part * share.to(part)  # noqa: PLW2901
         weighed.append(part)
     return tuple(weighed)

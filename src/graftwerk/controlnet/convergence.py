@@ -196,14 +196,14 @@ class Meter:
         added = self._branch(x, moments, hint, inputs)
         network = self._model.unet
         if is_transformer(network):
-            states = states_of(network, x, moments, inputs, len(added.skips) + 1)
+            states = states_of(network, x, moments, inputs, len(added.all), added.double)
         elif hasattr(network, "encoder"):
             skips, middle = network.encoder(x, moments, None, inputs)
             states = (*skips, middle)
         else:
             (skips, middle), _ = encode_half(network, x, moments, None, inputs)
             states = (*skips, middle)
-        pairs = zip((*added.skips, added.middle), states, strict=True)
+        pairs = zip(added.all, states, strict=True)
         return np.array([float(more.norm() / there.norm()) for more, there in pairs])
 
 
@@ -225,7 +225,9 @@ def norm_of(part: nn.Module) -> float:
 
 
 def _hint_norm(branch: Branch) -> float | None:
-    last = getattr(branch.hint_encoder, "conv_out", getattr(branch.hint_encoder, "proj", None))
+    encoder = branch.hint_encoder
+    whole = encoder if isinstance(encoder, nn.Linear) else None  # Flux's has one layer
+    last = getattr(encoder, "conv_out", getattr(encoder, "proj", whole))
     return norm_of(last) if isinstance(last, nn.Module) else None
 
 

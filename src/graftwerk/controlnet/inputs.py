@@ -111,7 +111,7 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
         BadFile: it is not a branch.
         Damaged: one of its files is damaged.
     """
-    branch = open_branch(folder, model).to(model.dtype)
+    branch = open_branch(folder, model).to(model.device, model.dtype)
     return LoadedBranch(branch, branch_fingerprint(folder))
 
 

@@ -24,6 +24,7 @@ from .task import Batch, hint_input
 
 _STEPS, _SAMPLER, _GUIDANCE = 10, "dpmpp_2m", 3.0
 _SHOWN, _GAP = 8, 2
+_BETWEEN = 7  # rows of the strips around the convergence, between those at even distances
 ImageBatch = UInt8[np.ndarray, "n h w 3"]
 
 
@@ -65,7 +66,7 @@ def sample_controlled(
         plan = Plan(
             texts=texts,
             away=away,
-            guidance=Guidance(guidance if away is not None else 1.0),
+            guidance=Guidance(1.0 if away is None or model.guides_itself else guidance),
             sampler=_SAMPLER,
             eta=0.0,
             sigmas=noise_levels(model.noise_at(width, height), steps, "karras"),
@@ -98,25 +99,33 @@ class Grid:
     ) -> None:
         self._model, self._branch, self._condition = model, branch, condition
         self._batch, self._folder = batch, folder
+        self._between: set[int] = set()
 
     def draw(self, step: int) -> tuple[float | None, float | None]:
         """Draw the grid, write it, and give its fidelity, 0 to 1, and what chance has of it."""
         images = sample_controlled(self._model, self._branch, self._batch)
         _write(self._folder / f"{step:08d}.png", images[:_SHOWN])
-        self._write_strips()
         if self._condition is None:
             return None, None
         found = self._condition.fidelity(self._batch.maps, images)
         score, chance = found.score, found.chance_score
         return None if math.isnan(score) else score, None if math.isnan(chance) else chance
 
-    def _write_strips(self) -> None:
-        paths = sorted(self._folder.glob("[0-9]" * 8 + ".png"))
-        rows = [strip_of(self._batch.maps[:_SHOWN])]
-        for path in paths:
-            with Image.open(path) as image:
+    def glimpse(self, step: int) -> None:
+        """Draw the images of one row of the strips, without measuring them."""
+        images = sample_controlled(self._model, self._branch, cut(self._batch, slice(_SHOWN)))
+        _write(self._folder / f"{step:08d}.png", images)
+        self._between.add(step)
+
+    def write_strips(self, near: int | None = None) -> None:
+        """Write the rows; of those between two measured ones, the closest to a step."""
+        paths = {int(path.stem): path for path in self._folder.glob("[0-9]" * 8 + ".png")}
+        between = sorted(self._between, key=lambda step: abs(step - (near or 0)))
+        rows, shown = [strip_of(self._batch.maps[:_SHOWN])], {*paths} - {*between[_BETWEEN:]}
+        for step in sorted(shown):
+            with Image.open(paths[step]) as image:
                 rows.append(image.convert("RGB"))
-        labels = ["target", *(f"{int(path.stem):,}" for path in paths)]
+        labels = ["target", *(f"{step:,}" for step in sorted(shown))]
         _save(self._folder / "strips.png", image_sheet(rows, 1, left=labels, gap=_GAP))
 
 

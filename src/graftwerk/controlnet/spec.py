@@ -156,8 +156,9 @@ def parse_control(entry: str) -> ControlSpec:
         require_condition(kind.removesuffix("-map"))
         return ControlSpec(kind.removesuffix("-map"), Path(rest), kind.endswith("-map"))
     match = _ENTRY.fullmatch(entry)
-    if match is None:
-        raise BadInput(f"--control {entry!r} cannot be read.", _HINT)
+    if match is None or match["file"][0] in ":@#":
+        what = "cannot be read" if match is None else "names no image"
+        raise BadInput(f"--control {entry!r} {what}.", _HINT)
     require_condition(match["kind"])
     text = match["weight"] or "1"
     try:
@@ -240,11 +241,6 @@ def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]
                 f"--branch {kind}={location} has no control to follow.",
                 f"Give --control {kind}=FILE, or leave it out.",
             )
-    if request.reuse > 1 and not kinds:
-        raise BadInput(
-            f"--reuse {request.reuse} reuses the output of a branch, and there is no control.",
-            "Give a --control, or leave it out.",
-        )
     return {kind: _folder_of(kind, named, request.model) for kind in kinds}
 
 

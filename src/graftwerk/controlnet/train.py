@@ -23,6 +23,7 @@ from .forecast import Forecast, forecast, plot_meter, reported_forecast
 from .samples import Grid
 from .task import DROPPED, SHARE, ControlTask, Pairs, put_back
 
+_AFTER = 3  # measurements after the convergence that are still shown
 METER, PLOT, SAMPLES = "meter.jsonl", "convergence.png", "samples"
 _MEASUREMENTS = 50  # over a whole training
 _GRIDS = 8
@@ -163,12 +164,15 @@ class Watcher:
         found = self._meter.measure(step)
         self.measurements = [one for one in self.measurements if one.step < step]
         number = len(self.measurements)
-        last = step >= self._job.plan.steps
+        last, shown = step >= self._job.plan.steps, False
         if self._grid is not None and (number % self._job.sampled_every == 0 or last):
+            shown = True
             fidelity, chance = self._grid.draw(step)
             found = replace(found, fidelity=fidelity, chance=chance)
         self.measurements.append(found)
         self.verdict = judge(self.measurements, self.frozen_loss, self._job.plan.steps)
+        if self._grid is not None:
+            self._show_jump(self._grid, step, shown)
         self._monitor.chart(_figures(self.measurements))
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
@@ -180,6 +184,16 @@ class Watcher:
                 self.forecast,
             )
             files.write_bytes(self._folder / PLOT, image)
+
+    def _show_jump(self, grid: Grid, step: int, shown: bool) -> None:
+        """Draw more rows of the strips while the branch begins to follow its condition."""
+        state, at = self.verdict.state, self.verdict.step
+        soon = at is not None and step <= at + _AFTER * self._job.every
+        if not shown and (state == "converging" or (state == "converged" and soon)):
+            grid.glimpse(step)
+            shown = True
+        if shown:
+            grid.write_strips(at)
 
 
 def train_branch(job: TrainingJob, session: Session, monitor: Monitor) -> Trained:

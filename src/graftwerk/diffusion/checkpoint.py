@@ -186,26 +186,26 @@ def _open_file(file: Path) -> PipelineFolder:
     for folder in (file.with_suffix(""), file.parent):
         if (folder / "model_index.json").is_file():
             return _with_file(open_pipeline(folder), file)
-    from .single_file import cached_configuration, kind_of
+    from .single_file import cached_configuration, inferred_folder, kind_of, shapes_of
 
-    repository = kind_of(file)
-    if (cached := cached_configuration(repository)) is not None:
-        return _with_file(open_pipeline(cached), file)
+    shapes, near = shapes_of(file), (file.with_suffix(""), file.parent)
+    kind, repository = kind_of(file, shapes)
+    found = cached_configuration(repository) or inferred_folder(file, shapes, kind, near)
+    if found is not None:
+        return _with_file(open_pipeline(found), file)
     raise BadFile(
-        f"{file} holds weights alone; its tokenizer and configurations lie neither in "
-        f"{file.with_suffix('')} nor beside it.",
-        f"Copy those of its base ({repository}) into {file.with_suffix('')}: model_index.json, "
-        "and the .json and .txt files of unet, vae, text_encoder, tokenizer and scheduler.",
+        f"{file} holds weights alone, and no tokenizer is in {near[0] / 'tokenizer'} or "
+        f"{near[1] / 'tokenizer'}.",
+        "Copy the folder tokenizer of any Stable Diffusion there (vocab.json, merges.txt and "
+        f"tokenizer_config.json; for example of {repository}).",
     )
 
 
 def _with_file(folder: PipelineFolder, file: Path) -> PipelineFolder:
     if folder.layout.trunk != "unet":
-        raise BadFile(
-            f"{file} has the weights of a {folder.index['_class_name']}, which is read as a folder "
-            "alone.",
-            "Save it as one: diffusers' from_single_file(FILE).save_pretrained(FOLDER).",
-        )
+        from .single_file import refuse_transformer
+
+        refuse_transformer(file, str(folder.index["_class_name"]))
     return replace(folder, file=file)
 
 
@@ -362,3 +362,29 @@ def require_multiples(model: str, multiple: int, width: int, height: int) -> Non
                 f"{name} {side} is not possible with model {model!r}.",
                 f"Its sides are multiples of {multiple}, for example {near}.",
             )
+
+
+# Options of a U-Net that require an input other than a prompt.
+_UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
+
+
+def check_unet(config: Any, folder: Path) -> None:
+    """Refuse a U-Net that needs inputs other than a noisy image, a timestep and a prompt.
+
+    Raises:
+        BadFile: it does.
+    """
+    reasons = [key for key in _UNET_REFUSED if config.get(key) is not None]
+    if config.get("addition_embed_type") not in {None, "text_time"}:
+        reasons.append("addition_embed_type")
+    if config.get("time_cond_proj_dim") is not None:
+        reasons.append("time_cond_proj_dim")
+    if config.get("time_embedding_type", "positional") != "positional":
+        reasons.append("time_embedding_type")
+    if config.out_channels not in {config.in_channels, 2 * config.in_channels}:
+        reasons.append("in_channels")
+    if reasons:
+        raise BadFile(
+            f"the U-Net in {folder} is of a kind that is not known here ({', '.join(reasons)}).",
+            "Take a model that draws from noise and a prompt alone.",
+        )

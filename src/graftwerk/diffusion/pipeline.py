@@ -1,6 +1,7 @@
 """Load a pipeline by name as a frozen diffusion model, from its configurations and safetensors."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from ..models.transformers import choose_device
 from .checkpoint import (
     DIT,
     PipelineFolder,
+    check_unet,
     locate_pipeline,
     open_pipeline,
     read_config,
@@ -26,6 +28,7 @@ from .checkpoint import (
 )
 from .flow import read_flow, shifted
 from .noise_schedule import Noise, read_noise
+from .placement import Placement
 from .prompts import TextReader, TextStates, make_reader
 from .single_file import read_parts
 from .transformer import FLUX, KNOWN, SD3
@@ -39,8 +42,6 @@ _FORMER_NAMES = {
     "value": "to_v",
     "proj_attn": "to_out.0",
 }
-# Options of a U-Net that require an input other than a prompt.
-_UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 
 
 def load_part(
@@ -63,13 +64,13 @@ def load_part(
     network_class = _network_class(folder, config)
     state = _read_weights(folder, dtype) if weights is None else dict(weights)
     try:
-        with _quiet(), torch.device("meta"):  # no memory until the weights are known to fit
+        with quiet(), torch.device("meta"):  # no memory until the weights are known to fit
             network: nn.Module = network_class.from_config(config)
         requested = network.state_dict()
         state = {_present_name(key, requested): value for key, value in state.items()}
         network.load_state_dict(state, assign=True)
         _fill_tables(network, network_class, config)
-        with _quiet():
+        with quiet():
             network.to(dtype)  # tables that are not saved too
     except (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise BadFile(
@@ -81,7 +82,7 @@ def load_part(
 
 _CLASSES = (
     *("UNet2DConditionModel", "UNet2DModel", "AutoencoderKL", "ControlNetModel"),
-    *(*KNOWN, "SD3ControlNetModel"),
+    *(*KNOWN, "SD3ControlNetModel", "FluxControlNetModel"),
 )
 
 
@@ -128,38 +129,18 @@ def _present_name(key: str, requested: Mapping[str, Tensor]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Drop diffusers' own log and its warnings about its own code, while networks are made."""
     from diffusers.utils import logging
 
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(level)
-
-
-def check_unet(network: Any, folder: Path) -> None:
-    """Refuse a U-Net that needs inputs other than a noisy image, a timestep and a prompt.
-
-    Raises:
-        BadFile: it does.
-    """
-    config = network.config
-    reasons = [key for key in _UNET_REFUSED if config.get(key) is not None]
-    if config.get("addition_embed_type") not in {None, "text_time"}:
-        reasons.append("addition_embed_type")
-    if config.get("time_cond_proj_dim") is not None:
-        reasons.append("time_cond_proj_dim")
-    if config.get("time_embedding_type", "positional") != "positional":
-        reasons.append("time_embedding_type")
-    if config.out_channels not in {config.in_channels, 2 * config.in_channels}:
-        reasons.append("in_channels")
-    if reasons:
-        raise BadFile(
-            f"the U-Net in {folder} is of a kind that is not known here ({', '.join(reasons)}).",
-            "Take a model that draws from noise and a prompt alone.",
-        )
 
 
 @dataclass(frozen=True)
@@ -251,6 +232,7 @@ class DiffusionModel:
         keeps_prompts: whether the U-Net's attention can cache a prompt's keys and values.
         trunk: name of the part with the U-Net or transformer.
         folder: that it was loaded from.
+        placement: where its networks run; None for a user's own, which are where they are.
     """
 
     name: str
@@ -267,6 +249,7 @@ class DiffusionModel:
     keeps_prompts: bool
     trunk: str = "unet"
     folder: PipelineFolder | None = None
+    placement: Placement | None = None
 
     @cached_property
     def denoiser_fingerprint(self) -> str:
@@ -295,6 +278,9 @@ class DiffusionModel:
 
     def with_networks(self, networks: Mapping[str, Any]) -> "DiffusionModel":
         """Return the same model with some of its networks replaced."""
+        if self.placement is not None:
+            for part, network in networks.items():
+                self.placement.put(network, is_trunk=part == self.trunk)
         encoders = {part: net for part, net in networks.items() if part != self.trunk}
         reader = self.reader
         if reader is not None and encoders:
@@ -388,6 +374,9 @@ def load_diffusion(
     device: str = "auto",
     folder: PipelineFolder | None = None,
     precision: Precision = "float32",
+    *,
+    offload: bool = False,
+    compiled: bool = False,
 ) -> DiffusionModel:
     """Load a diffusion model.
 
@@ -398,17 +387,22 @@ def load_diffusion(
         device: `auto`, `cpu`, `cuda` or `mps`.
         folder: of that name, if it is already open.
         precision: of its weights and arithmetic; samplers always compute in float32.
+        offload: whether its networks are on the device only while they run.
+        compiled: whether its U-Net or transformer is compiled.
 
     Raises:
         BadInput: the name, folder or device cannot be used, or the device lacks this precision.
         Damaged: a weight file is truncated.
     """
     with loading(name):
-        return _load(name, device, folder or open_pipeline(locate_pipeline(name)), precision)
+        placement = Placement(choose_device(device), offload=offload, compiled=compiled)
+        return _load(name, placement, folder or open_pipeline(locate_pipeline(name)), precision)
 
 
-def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) -> DiffusionModel:
-    location = choose_device(device)
+def _load(
+    name: str, placement: Placement, folder: PipelineFolder, precision: Precision
+) -> DiffusionModel:
+    location = placement.device
     if location == "cpu" and precision == "float16":
         raise BadInput(
             "float16 on a CPU: its convolutions take a hundred times as long as those of float32.",
@@ -422,15 +416,16 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
     if folder.file is not None:
         parts = read_parts(folder.file, folder.path, layout.encoders)
     trunk = folder.path / layout.trunk
-    unet: Any = load_part(trunk, parts.get(layout.trunk), dtype).to(location)
+    unet = placement.put(load_part(trunk, parts.get(layout.trunk), dtype), is_trunk=True)
     if layout.trunk == "unet":
-        check_unet(unet, trunk)
+        check_unet(unet.config, trunk)
     decoder: Any = None
     if layout.latent:
-        decoder = load_part(folder.path / "vae", parts.get("vae"), dtype).to(location)
+        decoder = load_part(folder.path / "vae", parts.get("vae"), dtype)
+        placement.put(decoder, by_parts=True)
     reader = make_reader(folder, location, parts or None)
     for encoder in [] if reader is None else reader.encoders.values():
-        encoder.to(dtype)
+        placement.put(encoder.to(dtype))
     factor = LatentSpace(decoder).factor
     patch = layout.patch(unet.config)
     # A U-Net on pixels downsamples them itself and does not handle odd sides.
@@ -450,6 +445,7 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
         keeps_prompts=layout.trunk == "unet" and reader is not None and keep_prompts(unet),
         trunk=layout.trunk,
         folder=folder,
+        placement=placement,
     )
     _check_fit(model, folder)
     return model

@@ -66,8 +66,7 @@ class TextReader:
         encoders = folder.layout.encoders
         self._names = tuple(encoders)
         self._encoders: list[Any] = [
-            _load_encoder(folder.path / name, kind, weights).to(device)
-            for name, kind in encoders.items()
+            _load_encoder(folder.path / name, kind, weights) for name, kind in encoders.items()
         ]
         self._tokenizers = [
             _load_tokenizer(

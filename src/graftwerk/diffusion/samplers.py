@@ -17,9 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import BadInput
+from ..requests.sampling import require_sampler
 from ..types import Denoiser
 from .noise_schedule import Noise
-from .options import require_sampler
 
 Batch = Float[Tensor, "b c h w"]
 Generators = torch.Generator | Sequence[torch.Generator]

@@ -4,6 +4,7 @@ Between the two, a ControlNet branch adds to the skip connections and to the out
 block. The keys and values of a prompt are computed once and cached for all steps.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -15,8 +16,15 @@ from torch import Tensor, nn
 
 from ..errors import BadInput, UnknownName
 from .noise_schedule import Noise, Sigma
+from .placement import explained_compiler, is_compiled
 from .prompts import TextStates
-from .transformer import inputs_of, is_transformer, run_transformer
+from .transformer import (
+    attention_of,
+    inputs_of,
+    is_transformer,
+    perturbed_attention,
+    run_transformer,
+)
 
 # Keys and values of each attention layer, split by head.
 PromptKeys = dict[nn.Module, tuple[Tensor, Tensor]]
@@ -137,10 +145,17 @@ class Residuals:
     Attributes:
         skips: to each skip connection, in the encoder's order.
         middle: to the output of the middle block.
+        double: of a Flux transformer, how many of them are for its blocks of two streams.
     """
 
     skips: tuple[Float[Tensor, "b _ _ _"], ...]
     middle: Float[Tensor, "b _ _ _"]
+    double: int = 0
+
+    @property
+    def all(self) -> tuple[Tensor, ...]:
+        """All of them, in order."""
+        return (*self.skips, self.middle)
 
 
 @runtime_checkable
@@ -216,8 +231,9 @@ def run_with(
         residuals: None for the U-Net as it is.
     """
     if is_transformer(network):
-        added = () if residuals is None else (*residuals.skips, residuals.middle)
-        return run_transformer(network, x, times, inputs, added)
+        if residuals is None:
+            return run_transformer(network, x, times, inputs)
+        return run_transformer(network, x, times, inputs, residuals.all, residuals.double)
     if isinstance(network, Controllable):
         skips, middle = network.encoder(x, times, None, inputs)
         skips, middle = _added((skips, middle), residuals)
@@ -273,7 +289,7 @@ def zero_convolutions_of(network: Any) -> tuple[Joint, ...]:
     if is_transformer(network):
         raise BadInput(
             f"a {type(network).__name__} has no skip connections, so this needs a U-Net.",
-            "Take a pipeline with a U-Net; `graft control train` knows transformers of SD3.",
+            "Take a pipeline with a U-Net; `graft control train` knows SD3 and Flux, too.",
         )
     config = network.config
     widths = config.block_out_channels
@@ -391,18 +407,32 @@ class NetworkDenoiser:
         Each location then attends to itself alone, as in perturbed-attention guidance.
 
         Args:
-            layers: parts of their names, for example `mid` or `up_blocks.1`.
+            layers: parts of their names, for example `mid` or `up_blocks.1`. The `mid` of a
+                transformer is the block in its middle.
 
         Raises:
-            BadInput: there is no such layer, or the U-Net's attention is of another kind.
+            BadInput: there is no such layer, or the network's attention is of another kind.
         """
         names = {n: m for n, m in self._network.named_modules() if n.endswith(".attn1")}
-        if not self._keeps_prompts or not names:
-            raise BadInput("only the attention of a U-Net can be perturbed.", "Leave --pag out.")
+        if is_transformer(self._network):
+            names = attention_of(self._network)
+            count = len(self._network.transformer_blocks)
+            layers = [f"blocks.{count // 2}" if one == "mid" else one for one in layers]
+        elif not self._keeps_prompts:
+            names = {}
+        if not names:
+            raise BadInput(
+                "only the attention of a U-Net with prompts, of SD3 and of DiT can be perturbed.",
+                "Leave --pag out.",
+            )
+        chosen = set()
         for layer in layers:
-            if not layer or not any(layer in name for name in names):
+            # a number is a whole one: blocks.1 is not blocks.10
+            ends = rf"{re.escape(layer)}(?!\d)"
+            found = {m for name, m in names.items() if layer and re.search(ends, name)}
+            if not found:
                 raise UnknownName("layer of self-attention", layer, list(names))
-        chosen = {m for name, m in names.items() if any(layer in name for layer in layers)}
+            chosen |= found
         return self._like(self._control, frozenset(chosen))
 
     def hold(self, rows: int, words: bool) -> "NetworkDenoiser":
@@ -444,7 +474,9 @@ class NetworkDenoiser:
         residuals = None
         if self._control is not None:
             residuals = self._control(scaled, times, sigma, inputs)
-        output = run_with(self._network, scaled, times, inputs, residuals)
+        alone = self._perturbed if is_transformer(self._network) else ()
+        with explained_compiler(), perturbed_attention(alone):
+            output = run_with(self._network, scaled, times, inputs, residuals)
         output = output[:, : x.shape[1]].to(x)  # the other channels: variance
         return self._noise.x0_of(x, output, level)
 
@@ -455,8 +487,10 @@ class NetworkDenoiser:
         if x.shape not in self._rows:
             found = prompt_inputs(self._network, self._texts, x, self._factor)
             if self._keeps_prompts:
-                found["cross_attention_kwargs"] = {"prompt_keys": {}}
-            if self._perturbed:
+                # a cache that fills would be compiled for again and again
+                options: dict[str, Any] = {} if is_compiled(self._network) else {"prompt_keys": {}}
+                found["cross_attention_kwargs"] = options
+            if self._perturbed and self._keeps_prompts:
                 found["cross_attention_kwargs"]["perturbed"] = self._perturbed
             if self._held[0]:
                 found["cross_attention_kwargs"]["held"] = self._held

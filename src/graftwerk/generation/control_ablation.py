@@ -381,7 +381,7 @@ def sampled_figures(
     if retained.get("key") == key:
         return {prompt: retained["figures"][prompt] for prompt in ground.prompts}
     trial.folder.mkdir(parents=True, exist_ok=True)
-    monitor.start(f"drawing {trial.name}", len(ground.prompts))
+    monitor.start(f"generating {trial.name}", len(ground.prompts))
     figures = {}
     for prompt in ground.prompts:
         images = ground.draw(trial.branch, prompt, trial.seed)

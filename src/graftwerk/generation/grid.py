@@ -36,6 +36,11 @@ class Grid:
     columns: Axis
     rows: Axis | None = None
 
+    @property
+    def axes(self) -> list[Axis]:
+        """Its one or two options."""
+        return [self.columns] if self.rows is None else [self.columns, self.rows]
+
     def cells(self, request: Generate) -> list[tuple[dict[str, str], Generate]]:
         """Return the request of each cell, row by row.
 

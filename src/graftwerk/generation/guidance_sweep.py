@@ -14,7 +14,6 @@ from ..blocks.networks import Judge, load_judge
 from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
-from ..diffusion.options import parse_interval, require_sampler
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.sampling import ImageArray, Plan, batches, decode, sample_batch
 from ..errors import BadInput
@@ -26,6 +25,7 @@ from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..requests.control import GuideSweep
+from ..requests.sampling import parse_interval, require_sampler
 from ..types import Monitor
 from .authenticity import ImageBatch, draws_blocks, shows
 from .guides import GuideModels, Settings

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..blocks.captions import as_caption, remark_on
 from ..conditions.base import PERCEPTION
 from ..conditions.estimators import ESTIMATOR_ADVICE
+from ..conditions.fidelity import is_drawing
 from ..conditions.kinds import condition_named
 from ..controlnet.inputs import ControlFidelity, OpenControls, measure_controls, open_controls
 from ..data.images import write_image
@@ -329,6 +331,9 @@ def _start_at(
     return start, taken
 
 
+_LINES = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
+
+
 def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
     """Note which parts of a request are out of distribution for a built-in model."""
     model, request = steered.frozen, options.request
@@ -337,6 +342,13 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
         for one in steered.controls
         if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
     ]
+    for one in sources:
+        if one.kind in _LINES and is_drawing(np.asarray(one.source.image.convert("RGB"))):
+            monitor.note(
+                f"{one.source.name} looks like a finished map of white lines, but its own "
+                f"{one.kind} map was made of it; if it is one, give it as "
+                f"{one.kind}-map={one.source.name} (in Python: is_map=True)"
+            )
     photos = {one.kind: one.source.image for one in sources}
     if not draws_blocks(model):
         read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]
@@ -383,7 +395,7 @@ def _read_prompts(
 
 def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
     """Sample batch by batch; yield the selected images, with controls not measured yet."""
-    monitor.start("drawing", job.steps * len(groups))
+    monitor.start("generating", job.steps * len(groups))
     for group in groups:
         taken = 0
 
@@ -443,12 +455,13 @@ def control_reports(
     few = images[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
     for target in job.controls.targets:
-        kind = target.control.kind
+        kind, blocks = target.control.kind, target.control.blocks
         values = [image.kept[kind] for image in images if kind in image.kept]
         reports.append(
             ControlReport(
                 kind=kind,
                 weight=target.control.weight,
+                blocks=blocks if blocks == "soft" else ",".join(f"{one:g}" for one in blocks),
                 measure=target.condition.measure,
                 value=_mean(values),
                 chance=_mean([image.chance[kind] for image in images if kind in image.chance]),
@@ -465,7 +478,7 @@ def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]
     measured = [target for target in job.controls.targets if target.is_measured]
     if controls is None or controls.reuse == 1 or not measured or not job.request.check:
         return []
-    monitor.start(f"drawing {len(numbers)} without reuse", None)
+    monitor.start(f"generating {len(numbers)} without reuse", None)
     plan = replace(job.plan, control=replace(controls, reuse=1))
     images = job.decode(sample_batch(job.model, plan, numbers))
     return [found.values for found in measure_controls(measured, images)]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _KEY = "graftwerk"
 # Fields for output paths and execution, which do not affect images. A record never contains them:
 # they are not written, so that no paths are disclosed, nor read, so that no file decides them.
-LOCATIONS = ("out", "previews", "from_", "device", "check", "grid")
+LOCATIONS = ("out", "previews", "from_", "device", "check", "grid", "offload")
 _Number = Annotated[int, Field(ge=0, lt=limits.IMAGES * limits.BEST_OF)]
 
 

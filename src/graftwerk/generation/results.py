@@ -140,6 +140,7 @@ class ControlReport(Report):
 
     kind: str = Field(description="of the condition")
     weight: float = Field(description="of its branch")
+    blocks: str = Field("", description="weights of single connections: soft, or W1,W2,...")
     measure: str = Field(description="of the fidelity, with its unit")
     value: float | None = Field(description="mean over the images; null: not measured")
     chance: float | None = Field(

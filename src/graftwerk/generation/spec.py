@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from ..controlnet.spec import ControlInput, NamedImage
 from ..diffusion.checkpoint import PipelineFolder
-from ..diffusion.options import parse_interval, require_sampler
 from ..errors import BadInput
+from ..models.hub import BUILTIN
 from ..requests.generate import Generate
+from ..requests.sampling import parse_interval, require_sampler
 from .guide_spec import Guide
 
 if TYPE_CHECKING:
     from .guides import Settings
 
 Interval = tuple[float, float]
+_SCALE = "Give a number after the colon: 1 is what was learned, 0 none."
 _STRENGTH = 0.8  # default of img2img, as in diffusers; inpainting takes all steps
 
 
@@ -39,9 +41,11 @@ def parse_lora(entry: str, option: str = "--lora") -> LoraSpec:
     try:
         scale = float(tail)
     except ValueError:
-        return LoraSpec(Path(entry))
+        if name not in BUILTIN and not Path(name).exists():
+            return LoraSpec(Path(entry))  # a colon in a name that is not there
+        raise BadInput(f"{option} {entry!r} has the scale {tail!r}.", _SCALE) from None
     if not math.isfinite(scale):
-        raise BadInput(f"{option} {entry!r} has no finite scale.", "1 is what was learned, 0 none.")
+        raise BadInput(f"{option} {entry!r} has no finite scale.", _SCALE)
     return LoraSpec(Path(name), scale)
 
 

@@ -101,9 +101,9 @@ class Loader:
             Damaged: one of its files is damaged.
         """
         folder, model = spec.folder, self.model
-        fingerprint = lora_fingerprint(folder)
         if (folder / RECORD).is_file():
             require_base(read_bundle(folder, LORA), model.name, *model.bases)
+        fingerprint = lora_fingerprint(folder)
         adapters = read_lora(folder, model.networks, model.name)
         return LoadedLora(adapters, spec.scale, fingerprint)
 

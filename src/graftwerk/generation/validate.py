@@ -15,11 +15,11 @@ from ..diffusion.checkpoint import (
     read_sizes,
     require_multiples,
 )
-from ..diffusion.options import parse_interval
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes
 from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
+from ..requests.sampling import parse_interval
 from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
 from .spec import (

@@ -461,7 +461,10 @@ def open_spec(spec: GenerationSpec) -> Pipeline:
         Damaged: a file is damaged.
     """
     request = spec.request
-    model = load_diffusion(request.model, request.device, spec.folder, request.precision)
+    model = load_diffusion(
+        request.model, request.device, spec.folder, request.precision,
+        offload=request.offload, compiled=request.compile,
+    )  # fmt: skip
     settings = spec.guide_settings
     return Pipeline(model).with_(
         *(Lora(lora.folder, lora.scale) for lora in spec.loras),

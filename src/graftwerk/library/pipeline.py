@@ -32,8 +32,8 @@ from ..generation.spec import Options, Region, options_of, settled
 from ..generation.steered import Loader, SteeredModel
 from ..generation.validate import require_measure
 from ..models.hub import named_by_user
-from ..requests.base import DEFAULT_PIPELINE, checked
-from ..requests.generate import Generate
+from ..requests.base import DEFAULT_PIPELINE, checked, require_effect
+from ..requests.generate import NEEDS, Generate
 from ..types import Denoiser, Monitor, Silent
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class Pipeline:
         *,
         device: str = "auto",
         precision: Precision = "float32",
+        offload: bool = False,
+        compile: bool = False,  # noqa: A002  the name of the option
     ) -> None:
         """Load a diffusion model.
 
@@ -124,6 +126,8 @@ class Pipeline:
                 or a model that is already loaded.
             device: `auto`, `cpu`, `cuda` or `mps`.
             precision: of weights and arithmetic: `float32`, `bfloat16` or, on a GPU, `float16`.
+            offload: whether its networks are on the device only while they run.
+            compile: whether to compile its U-Net or transformer (`torch.compile`).
 
         Raises:
             BadInput: the name, folder or device cannot be used, or the device lacks this precision.
@@ -131,7 +135,9 @@ class Pipeline:
         """
         if not isinstance(model, DiffusionModel):
             with named_by_user([str(model)]):
-                model = load_diffusion(str(model), device, precision=precision)
+                model = load_diffusion(
+                    str(model), device, precision=precision, offload=offload, compiled=compile
+                )
         self.adapters: tuple[PipelineAdapter, ...] = ()
         self.steered = SteeredModel(model)
         self.loader = Loader(model)
@@ -242,14 +248,11 @@ class Pipeline:
             Failure: the model returned values that are not finite.
         """
         begin, monitor = time.perf_counter(), monitor or Silent()
-        job = self.prepare(
-            _options(
-                self.name, prompt, n, seed=seed, steps=steps, sampler=sampler, cfg=cfg,
-                negative=negative, width=width, height=height, strength=strength, init=init,
-                mask=mask, **options,
-            ),
-            monitor,
+        requested = self._options(
+            prompt, n, seed=seed, steps=steps, sampler=sampler, cfg=cfg, negative=negative,
+            width=width, height=height, strength=strength, init=init, mask=mask, **options,
         )  # fmt: skip
+        job = self.prepare(requested, monitor)
         groups = job.groups()
         start = time.perf_counter()
         made = list(job.run(groups, monitor))
@@ -306,7 +309,7 @@ class Pipeline:
                 "Start the sampler at pipe.encode([image]) + sigma * noise, or repaint with "
                 "gw.inpainted(denoise, ...).",
             )
-        request = _options(self.name, prompt, 1, steps=steps, cfg=cfg, negative=negative, **options)
+        request = self._options(prompt, 1, steps=steps, cfg=cfg, negative=negative, **options)
         return _PromptedDenoiser(self.prepare(request, Silent()))
 
     def noise(
@@ -336,6 +339,16 @@ class Pipeline:
         """Resize images to the model's size and encode them for a sampler."""
         model = self.steered.frozen
         return encode(model, stretch([as_image(image) for image in images], model.size))
+
+    def _options(self, prompt: str, n: int, **options: Any) -> Options:
+        """Return checked options; none may be without effect on this pipeline."""
+        found = _options(self.name, prompt, n, **options)
+        steered, start = self.steered, found.start
+        acting: dict[str, object] = {"autoguide": steered.weaker, "control": steered.controls}
+        acting |= {"inpaint": start is not None and start.mask is not None}
+        names = [name for name, value in acting.items() if value]
+        require_effect(found.request, NEEDS, found.request.model_fields_set, names)
+        return found
 
     def _like(
         self,
@@ -414,6 +427,8 @@ _ADAPTERS = frozenset(
         "inpaint",
         "autoguide",
         "precision",
+        "offload",
+        "compile",
         "region",
     }
     | {name for name in Generate.model_fields if name.startswith("guide")}

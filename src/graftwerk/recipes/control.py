@@ -213,7 +213,7 @@ class ControlRecipe:
         rows = open_scenes("maps", HELD_OUT_WORLD, count, setting.side, setting.monitor).rows(
             numbers
         )
-        setting.monitor.start("drawing", 3 * count)
+        setting.monitor.start("generating", 3 * count)
         sampled, alone, free = (
             _draw(model, one, pairs_of, setting)
             for one, pairs_of in ((branch, prompted), (None, prompted), (branch, unprompted))

@@ -113,7 +113,7 @@ def _draw(
     if model.reader is None:
         raise BadFile(f"{model.name} reads no prompts.", "Name what the recipe diffusion made.")
     sigmas = noise_levels(model.noise, _STEPS, "karras")
-    setting.monitor.start("drawing", len(captions))
+    setting.monitor.start("generating", len(captions))
     images = []
     for numbers in batches(len(captions), *model.size, model.device):
         plan = Plan(

@@ -5,7 +5,7 @@ A value that a request refuses is a `BadValue` of this package, never an error o
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -195,7 +195,7 @@ else:
 class Request(_Answered[R_co]):
     """What every command takes; subclasses name in brackets what it answers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
     seed: int = Field(default=0, ge=0, lt=2**63, description="random seed")
     device: Device = Field(default="auto", description="device to run models on")
@@ -273,6 +273,42 @@ class Request(_Answered[R_co]):
                 if isinstance(name, str):
                     return tuple(part.strip() for part in name.split("|"))
         raise TypeError(f"{cls.__name__} does not name its result")
+
+
+_NEUTRAL = {"cfg": (1.0, "--cfg other than 1")}  # options that do nothing at another value
+
+
+def require_effect(
+    request: Request[Any],
+    needs: Mapping[str, tuple[str, ...]],
+    given: Collection[str],
+    acting: Collection[str] = (),
+) -> None:
+    """Refuse an option that does nothing without another one.
+
+    Args:
+        request: the request.
+        needs: for such an option those others, of which one must act.
+        given: options that the caller gave, as opposed to those of a record.
+        acting: options that act or vary without being in the request.
+
+    Raises:
+        BadValue: an option would do nothing.
+    """
+
+    def acts(name: str) -> bool:
+        value = getattr(request, name)
+        if name in _NEUTRAL:
+            return name in acting or value != _NEUTRAL[name][0]
+        return name in acting or name in request.model_fields_set or bool(value)
+
+    for name, others in needs.items():
+        value, info = getattr(request, name), type(request).model_fields[name]
+        same = value == info.get_default(call_default_factory=True) and name not in acting
+        if name in given and not same and not any(map(acts, others)):
+            words = [_NEUTRAL[one][1] if one in _NEUTRAL else f"--{one}" for one in others]
+            allowed = f"it acts only with {' or '.join(words)}"
+            raise BadValue(name, value, allowed, "Give that too, or leave it out.")
 
 
 def _nearest(error: Mapping[str, Any]) -> str | None:

@@ -273,6 +273,17 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
             "other two; float16 on a GPU only"
         ),
     )
+    offload: Advanced[bool] = Field(
+        default=False,
+        description="keep models in main memory and move each to the GPU only while it runs",
+    )
+    compile: Advanced[bool] = Field(
+        default=False,
+        description=(
+            "compile the U-Net or transformer (torch.compile): takes a minute or more, then each "
+            "step is faster on a GPU"
+        ),
+    )
     eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in each DDIM step"
     )
@@ -313,3 +324,21 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
             "reproduce this generated image bit for bit; other options override what it records"
         ),
     )
+
+
+_PROMPTED = ("cfg", "pag", "autoguide")
+# Options that do nothing unless one of those beside them acts; see `base.require_effect`.
+NEEDS = {
+    "negative": ("cfg",),
+    "cfg_interval": _PROMPTED,
+    "cfg_rescale": _PROMPTED,
+    "pag_layers": ("pag",),
+    **dict.fromkeys(
+        ("guide_interval", "guide_plain", "guide_model", "guide_labels", "guide_encoder"),
+        ("guide",),
+    ),
+    "hold": ("source",),
+    "paste": ("inpaint", "source"),
+    "control_mode": ("control",),
+    "reuse": ("control",),
+}

@@ -69,7 +69,7 @@ def test_it_measures_every_branch_and_prompt_and_goes_on(tmp_path, pictures, tex
     monitor = Counts()
     again = condition.run_control_ablation(request(pictures, text_pipeline, out), monitor)
     assert monitor.begun.count("training") == 1  # what was finished is kept
-    assert [task for task in monitor.begun if task.startswith("drawing")] == ["drawing light"]
+    assert [task for task in monitor.begun if task.startswith("generating")] == ["generating light"]
     assert again.rows == report.rows
 
 

@@ -7,7 +7,6 @@ import torch
 
 from graftwerk.diffusion.guidance import Guidance
 from graftwerk.diffusion.noise_schedule import noise_levels
-from graftwerk.diffusion.options import SAMPLERS
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.sampling import (
     Plan,
@@ -18,6 +17,7 @@ from graftwerk.diffusion.sampling import (
     sample_batch,
 )
 from graftwerk.errors import BadInput, Cancelled, Failure, UnknownName
+from graftwerk.requests.sampling import SAMPLERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,10 +4,14 @@ import json
 import re
 import shutil
 
+import diffusers
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
+from tests import pipelines
 
+import graftwerk as gw
 from graftwerk.diffusion.checkpoint import locate_pipeline, open_pipeline
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadFile, Damaged
@@ -26,8 +30,8 @@ def renamed(name, layers):
     return name
 
 
-def unet_key(key):
-    """The name that a weight of the tiny U-Net had in the first code."""
+def unet_key(key, layers=1, attentive=()):
+    """The name that a weight of a U-Net with so many layers a block had in the first code."""
     for here, there in (
         ("conv_in.", "input_blocks.0.0."),
         ("time_embedding.linear_1.", "time_embed.0."),
@@ -43,14 +47,15 @@ def unet_key(key):
     block, kind, layer, rest = re.fullmatch(
         r"(\w+_blocks\.\d)\.(resnets|attentions|downsamplers|upsamplers)\.(\d)\.(.*)", key
     ).groups()
-    number, inner = int(block[-1]), {"resnets": 0, "attentions": 1}.get(kind)
+    number, inner = int(block[-1]) * (layers + 1), {"resnets": 0, "attentions": 1}.get(kind)
     if block.startswith("down"):
-        place = f"input_blocks.{2 * number + 1 + (kind == 'downsamplers')}"
+        place = f"input_blocks.{number + 1 + (layers if kind == 'downsamplers' else int(layer))}"
         name = f"{place}.0.op.{rest[5:]}" if inner is None else f"{place}.{inner}.{rest}"
     else:
         # an upsampler follows the resnet and the attention of its block's last layer
-        place = f"output_blocks.{2 * number + (1 if inner is None else int(layer))}"
-        name = f"{place}.{1 if inner is None else inner}.{rest}"
+        place = f"output_blocks.{number + (layers if inner is None else int(layer))}"
+        follows = 1 + (block in attentive)
+        name = f"{place}.{follows if inner is None else inner}.{rest}"
     return renamed(name, RESNET if kind == "resnets" else {})
 
 
@@ -120,10 +125,176 @@ def test_its_fingerprint_is_of_weights_and_configurations(single) -> None:
     assert open_pipeline(single).fingerprint() != first
 
 
-def test_without_configurations_it_is_said_what_is_missing(single) -> None:
+def test_without_a_tokenizer_it_is_said_what_is_missing(single, bare) -> None:
     shutil.rmtree(single.with_suffix(""))
-    with pytest.raises(BadFile, match=r"stable-diffusion.*model_index\.json"):
+    with pytest.raises(BadFile, match=r"no tokenizer"):
         open_pipeline(single)
+    file = bare("v1")
+    shutil.rmtree(file.with_suffix(""))
+    with pytest.raises(BadFile, match=r"no tokenizer is in .*stable-diffusion-v1-5"):
+        open_pipeline(file)
+
+
+def as_open_clip(state, prefix):
+    """The weights of a text encoder under open_clip's names."""
+    found = {}
+    for key, value in state.items():
+        name = key.removeprefix("text_model.").replace("encoder.layers.", "transformer.resblocks.")
+        for here, there in (
+            ("embeddings.token_embedding", "token_embedding"),
+            ("embeddings.position_embedding.weight", "positional_embedding"),
+            ("final_layer_norm", "ln_final"), ("layer_norm", "ln_"), ("fc1", "c_fc"),
+            ("fc2", "c_proj"), ("self_attn.out_proj", "attn.out_proj"),
+            ("text_projection.weight", "text_projection"),
+        ):  # fmt: skip
+            name = name.replace(here, there)
+        if match := re.fullmatch(r"(.*)self_attn\.([qkv])_proj\.(weight|bias)", name):
+            found.setdefault(f"{match[1]}attn.in_proj_{match[3]}", {})[match[2]] = value
+        else:
+            found[name] = value.T.contiguous() if name == "text_projection" else value
+    joined = {
+        name: torch.cat([value[part] for part in "qkv"]) if isinstance(value, dict) else value
+        for name, value in found.items()
+    }
+    return {f"{prefix}{name}": value for name, value in joined.items()}
+
+
+def encoder(vocabulary, width, kind="CLIPTextModel", layers=2, **options):
+    made = transformers.CLIPTextConfig(
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=64,
+        num_hidden_layers=layers, num_attention_heads=width // 64, max_position_embeddings=16, bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1, **options,
+    )  # fmt: skip
+    return pipelines.random_network(lambda: getattr(transformers, kind)(made))
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Makes a single file with nothing but a tokenizer beside it, and its folder of diffusers."""
+
+    def make(kind):
+        context = {"v1": 768, "v2": 1024, "xl_base": 2048}[kind]
+        xl, linear = kind == "xl_base", kind != "v1"
+        more = {
+            "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 6 * 8 + 20,
+            "transformer_layers_per_block": [1, 2],
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        } if xl else {}  # fmt: skip
+        unet = pipelines.tiny_unet(
+            block_out_channels=(64, 128), norm_num_groups=32, cross_attention_dim=context,
+            attention_head_dim=[1, 2] if linear else 8, use_linear_projection=linear,
+            sample_size=128 if xl else 64, layers_per_block=LAYERS[kind], **more,
+        )  # fmt: skip
+        vae = pipelines.random_network(
+            lambda: diffusers.AutoencoderKL(
+                block_out_channels=(32, 32), down_block_types=("DownEncoderBlock2D",) * 2,
+                up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, sample_size=128,
+                scaling_factor=0.13025 if xl else 0.18215,
+            )
+        )  # fmt: skip
+        tokenizer, padded = pipelines.tiny_tokenizer(), pipelines.tiny_tokenizer()
+        padded.pad_token = "a"
+        words = len(tokenizer)
+        common = {"unet": unet, "vae": vae, "tokenizer": padded if kind == "v2" else tokenizer}
+        if xl:
+            pipe = diffusers.StableDiffusionXLPipeline(
+                **common, scheduler=diffusers.EulerDiscreteScheduler(**SCALED, **TIMES),
+                text_encoder=encoder(words, 1984, layers=1), tokenizer_2=padded,
+                text_encoder_2=encoder(words, 64, "CLIPTextModelWithProjection", 10,
+                                       hidden_act="gelu", projection_dim=20),
+            )  # fmt: skip
+        else:
+            kinds = {"v1": diffusers.PNDMScheduler, "v2": diffusers.DDIMScheduler}
+            steps = {"skip_prk_steps": True} if kind == "v1" else {"clip_sample": False}
+            act = {} if kind == "v1" else {"hidden_act": "gelu"}
+            pipe = diffusers.StableDiffusionPipeline(
+                **common, text_encoder=encoder(words, context, **act), safety_checker=None,
+                scheduler=kinds[kind](**SCALED, **TIMES, **steps, set_alpha_to_one=False),
+                feature_extractor=None, requires_safety_checker=False,
+            )  # fmt: skip
+        pipe.save_pretrained(tmp_path / "whole")
+        file = tmp_path / "style.safetensors"
+        write_bare(pipe, kind, file)
+        shutil.copytree(tmp_path / "whole" / "tokenizer", tmp_path / "style" / "tokenizer")
+        if kind == "v2":
+            shutil.copytree(tmp_path / "whole" / "scheduler", tmp_path / "style" / "scheduler")
+        if kind != "v1":  # what is found beside it is that of the first encoder
+            tokenizer.save_pretrained(tmp_path / "style" / "tokenizer")
+        return file
+
+    return make
+
+
+SCALED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+TIMES = {"steps_offset": 1, "timestep_spacing": "leading"}
+LAYERS = {"v1": 1, "v2": 2, "xl_base": 1}  # diffusers knows the second by a layer of this place
+ADDED = {"linear_1": "0.0", "linear_2": "0.2"}
+
+
+def write_bare(pipe, kind, file):
+    state, types = {}, pipe.unet.config.up_block_types
+    attentive = [f"up_blocks.{n}" for n, name in enumerate(types) if name.startswith("Cross")]
+    for key, value in pipe.unet.state_dict().items():
+        added = re.fullmatch(r"add_embedding\.(linear_\d)\.(\w+)", key)
+        name = (
+            f"label_emb.{ADDED[added[1]]}.{added[2]}"
+            if added
+            else unet_key(key, LAYERS[kind], attentive)
+        )
+        state[f"model.diffusion_model.{name}"] = value
+    for key, value in pipe.vae.state_dict().items():
+        square = "mid.attn_1" in vae_key(key) and value.ndim == 2
+        state[f"first_stage_model.{vae_key(key)}"] = value[:, :, None, None] if square else value
+    texts = {f"text_model.{k.removeprefix('text_model.')}": v
+             for k, v in pipe.text_encoder.state_dict().items()}  # fmt: skip
+    if kind == "v2":
+        state |= as_open_clip(texts, "cond_stage_model.model.")
+    else:
+        prefix = "conditioner.embedders.0" if kind == "xl_base" else "cond_stage_model"
+        state |= {f"{prefix}.transformer.{key}": value for key, value in texts.items()}
+    if kind == "xl_base":
+        state |= as_open_clip(pipe.text_encoder_2.state_dict(), "conditioner.embedders.1.model.")
+    save_file({key: value.contiguous() for key, value in state.items()}, file)
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "xl_base"])
+def test_its_configurations_follow_from_its_shapes(bare, tmp_path, kind) -> None:
+    file = bare(kind)
+    found = load_diffusion(str(file), "cpu")
+    whole = load_diffusion(str(tmp_path / "whole"), "cpu")
+    require_equal(found, whole)
+    assert found.noise.options == whole.noise.options and found.size == whole.size
+    for part, network in found.networks.items():
+        given, same = (
+            n.config.to_dict() if "text" in part else dict(n.config)
+            for n in (network, whole.networks[part])
+        )
+        for key in (
+            "hidden_act", "num_attention_heads", "attention_head_dim", "layers_per_block",
+            "down_block_types", "sample_size",
+        ):  # fmt: skip
+            assert given.get(key) == same.get(key), (part, key)
+    assert found.space.identity == whole.space.identity
+    options = {"n": 1, "steps": 2, "width": 32, "height": 32}
+    made, expected = (gw.Pipeline(one).generate("a red cube", **options) for one in (found, whole))
+    assert torch.equal(made.latents, expected.latents)
+
+
+def test_a_stable_diffusion_2_must_say_what_it_predicts(bare, tmp_path) -> None:
+    file = bare("v2")
+    shutil.rmtree(tmp_path / "style" / "scheduler")
+    with pytest.raises(BadFile, match=r"do not say whether it predicts v.*v_prediction"):
+        open_pipeline(file)
+
+
+@pytest.mark.parametrize("pipeline", ["StableDiffusion3Pipeline", "FluxPipeline"])
+def test_a_transformer_is_refused_with_the_line_that_makes_a_folder(tmp_path, pipeline) -> None:
+    part = {"StableDiffusion3Pipeline": "joint_blocks", "FluxPipeline": "double_blocks"}[pipeline]
+    save_file({f"model.diffusion_model.{part}.0.a": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(BadFile, match=rf"{pipeline}\.from_single_file\('.*a.safetensors'\)"):
+        open_pipeline(tmp_path / "a.safetensors")
 
 
 def test_a_single_file_that_is_cut_or_of_another_size(single) -> None:

@@ -1,13 +1,12 @@
 """Validation of sampling options, without importing any sampling code."""
 
 from math import inf
+from typing import get_args
 
 from ..errors import BadInput, UnknownName
+from .base import Sampler
 
-SAMPLERS = (
-    *("ddpm", "ddim", "euler", "heun", "dpmpp_2m", "euler_ancestral", "unipc"),
-    *("dpmpp_2m_sde", "dpmpp_sde", "lcm", "tcd", "model"),
-)
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
 _WITH_ETA = ("ddim", "tcd", "model")
 
 

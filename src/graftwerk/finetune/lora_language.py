@@ -21,6 +21,7 @@ from ..models.checkpoint import fingerprint, open_folder
 from ..models.hub import locate
 from ..models.language.local import LocalWriter, load_language_model
 from ..models.transformers import quiet
+from ..text_safety import counted
 from ..training.session import Plan, Session
 from ..training.state import fast_precision, generator_for
 from ..types import Monitor
@@ -196,7 +197,8 @@ def _cut(text: str, tokenizer: Any, network: Any, path: Path) -> Tokens:
     if length < _SHORTEST:
         least = math.ceil(_SHORTEST * _WINDOWS / _HELD_OUT)
         raise BadInput(
-            f"{path} has {len(ids):,} tokens; that is too little to learn from and to measure on.",
+            f"{path} has {counted(len(ids), 'token')}; that is too little to learn from and to "
+            "measure on.",
             f"Give it at least {least:,} tokens, some {4 * least:,} characters.",
         )
     windows = ids[first : first + rest // length * length].view(-1, length)

@@ -16,6 +16,7 @@ from ..errors import BadFile, BadInput, LimitExceeded
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..results import Familiarity, Skipped
 from ..settings import settings
+from ..text_safety import counted
 from ..types import Encoder, HiddenLayer, Monitor, Role, Vectors
 from . import static_encoder
 from .checkpoint import ModelFolder, fingerprint
@@ -387,7 +388,8 @@ def real_images_in(folder: str) -> list[str]:
     paths, _ = list_images([folder])
     if len(paths) < _FEWEST_REAL:
         raise BadInput(
-            f"{folder} holds {len(paths)} images; {_FEWEST_REAL} are needed to know what is usual.",
+            f"{folder} holds {counted(len(paths), 'image')}; {_FEWEST_REAL} are needed to know "
+            "what is usual.",
             "Name a folder with more.",
         )
     return paths

@@ -31,6 +31,7 @@ from jaxtyping import Float32, Float64
 
 from .. import files
 from ..errors import BadFile, BadInput, Damaged, LimitExceeded
+from ..text_safety import counted
 
 if TYPE_CHECKING:
     from .image_encoder import ImageEncoder
@@ -94,7 +95,8 @@ def make_familiar(
     least = least_images(encoder.width, false_alarm_rate)
     if len(images) < least:
         raise BadInput(
-            f"{len(images)} images are too few to learn what is familiar to {encoder.name}.",
+            f"{counted(len(images), 'image is', 'images are')} too few to learn what is familiar "
+            f"to {encoder.name}.",
             f"Give at least {least:,}.",
         )
     states = encoder.examine(images, advance).states

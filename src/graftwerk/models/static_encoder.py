@@ -30,6 +30,7 @@ from ..cache import cached_folder
 from ..errors import BadFile
 from ..results import Modality
 from ..settings import settings
+from ..text_safety import counted
 from ..types import Role, Vectors
 from .checkpoint import ModelFolder
 from .text_encoder import TextEncoder, TokenReader, batches, cannot_read, check_finite
@@ -149,7 +150,8 @@ def read_static(folder: ModelFolder) -> tuple[TokenReader, Float32[np.ndarray, "
     table = tensors["embeddings"].astype(np.float32, copy=False)
     if len(table) < tokens.vocabulary_size:
         raise BadFile(
-            f"{folder.path} has {len(table):,} vectors for {tokens.vocabulary_size:,} tokens.",
+            f"{folder.path} has {counted(len(table), 'vector')} for "
+            f"{counted(tokens.vocabulary_size, 'token')}.",
             "Copy the whole folder again.",
         )
     return tokens, table

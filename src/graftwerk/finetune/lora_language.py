@@ -23,7 +23,7 @@ from ..models.language.local import LocalWriter, load_language_model
 from ..models.transformers import quiet
 from ..text_safety import counted
 from ..training.session import Plan, Session
-from ..training.state import fast_precision, generator_for
+from ..training.state import Loss, fast_precision, generator_for
 from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
@@ -102,9 +102,7 @@ class WritingTask:
             rows.append(self._tokens.learned[start : start + self._tokens.length])
         return torch.stack(rows)
 
-    def loss(
-        self, batch: Int64[Tensor, "b w"], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Int64[Tensor, "b w"], generator: torch.Generator) -> Loss:
         """Return the mean cross-entropy of the next token, in nats."""
         self._steer.drop_with(generator)
         losses = self._losses(batch)

@@ -21,7 +21,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from jaxtyping import Float32, Float64
 from .. import files
 from ..errors import BadFile, BadInput, Damaged, LimitExceeded
 from ..text_safety import counted
+from ..types import Advance
 
 if TYPE_CHECKING:
     from .image_encoder import ImageEncoder
@@ -79,7 +80,7 @@ def make_familiar(
     encoder: "ImageEncoder",
     images: Sequence[Any],
     false_alarm_rate: float = FALSE_ALARM_RATE,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Familiar:
     """Compute an encoder's in-distribution statistics from images.
 

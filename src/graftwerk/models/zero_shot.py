@@ -23,7 +23,7 @@ from ..errors import BadFile, BadInput, LimitExceeded, WrongBase
 from ..metrics import calibration
 from ..requests.models import Classify
 from ..text_safety import counted
-from ..types import Encoder, Monitor
+from ..types import Advance, Encoder, Monitor
 from .checkpoint import class_number, read_object
 from .encoders import encode_image_files
 from .image_encoder import ImageEncoder, as_logits, unit
@@ -247,7 +247,7 @@ def label_vectors(
     encoder: Encoder,
     labels: Sequence[str],
     templates: Sequence[str],
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Float32[np.ndarray, "l d"]:
     """Return the unit vector of each label: the mean over the templates.
 

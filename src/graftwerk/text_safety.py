@@ -25,6 +25,15 @@ def printable(text: str, keep_lines: bool = False) -> str:
     )
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A count with its noun: `many` where there is not one, by default `one` with an s.
+
+    >>> counted(1, "image"), counted(1200, "row is", "rows are")
+    ('1 image', '1,200 rows are')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 # ECMA-48 escape sequences: control sequences, strings (window titles, links), two-character ones.
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-OQ-WYZ\\`-~])"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Vectors = Float32[np.ndarray, "n d"]
 Role = Literal["query", "document"]
+Advance = Callable[[int], None]  # called with a number of items as they are done
 # 0 for the embeddings, negative from the end; "all": every one behind the embeddings, joined;
 # None: the last, as the model itself takes it
 HiddenLayer = int | Literal["all"] | None
@@ -50,17 +51,12 @@ class Encoder(Protocol):
     rescorer: str | None
 
     def encode_texts(
-        self,
-        texts: Sequence[str],
-        role: Role = "document",
-        advance: Callable[[int], None] | None = None,
+        self, texts: Sequence[str], role: Role = "document", advance: Advance | None = None
     ) -> Vectors:
         """Encode texts; `advance(count)` is called as they are done, and may raise to stop."""
         ...
 
-    def encode_images(
-        self, images: Sequence[Any], advance: Callable[[int], None] | None = None
-    ) -> Vectors:
+    def encode_images(self, images: Sequence[Any], advance: Advance | None = None) -> Vectors:
         """Encode `PIL.Image` images."""
         ...
 

@@ -62,3 +62,10 @@ def test_pages_are_in_one_spelling(path):
 def test_it_would_be_seen():
     assert british("a colour") == ["colour"]
     assert not british("`colour`, thing.colour, {colour}, a color")
+
+
+def test_one_thing_is_not_counted_as_many():
+    """Where readers count rows, columns and labels, `text_safety.counted` chooses the noun."""
+    by_hand = re.compile(r"\{len\([a-z_.]+\)(?::,)?\} (?:rows|labels|columns) (?:are|have)\b")
+    readers = (ROOT / "src" / "graftwerk" / "data").rglob("*.py")
+    assert not [path.name for path in readers if by_hand.search(path.read_text("utf-8"))]

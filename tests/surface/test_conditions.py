@@ -80,7 +80,7 @@ def test_edges_against_people(graft, photograph, tmp_path) -> None:
         archive.writestr("photo.npz", buffer.getvalue())
     done = graft("eval", "edges", "data.zip")
     assert done.code == 0, done.err
-    assert done.out.startswith("ODS") and "1 images, 1 people's boundaries" in done.out
+    assert done.out.startswith("ODS") and "1 image, 1 people's boundaries" in done.out
     assert graft("eval", "edges", "data.zip", "--json").json["ods"] > 0.9
     missing = graft("eval", "edges", "photo.jpg")
     assert missing.code == 2 and "not a zip" in missing.err

@@ -60,7 +60,7 @@ def test_classify(graft, workplace) -> None:
     )  # fmt: skip
     assert "blocks/train/000001.png\n  label" in for_people.out
     assert "skipped bad.png: 'bad.png' is not a readable image" in for_people.out
-    assert "1 images, 1 skipped, 3 labels in 13 templates" in for_people.out
+    assert "1 image, 1 skipped, 3 labels in 13 templates" in for_people.out
     assert "not calibrated" in for_people.out
 
 

@@ -257,7 +257,7 @@ def require_finite(tensor: Tensor, key: str, path: Path) -> None:
     """
     if not bool(torch.isfinite(tensor).all()):
         raise Damaged(
-            f"{key!r} in {path} holds values that are no numbers.",
+            f"{key!r} in {path} holds values that are not numbers.",
             "Its training diverged, or the file was changed; make it again.",
         )
 

@@ -7,7 +7,7 @@ from ..forecast.results import ForecastResult
 from ..policy.results import EpisodesWritten, PolicyEvaluation, PolicyFit
 from ..probing.results import ReadoutResult, Share, Shift
 from ..results import LeftOut
-from ..text_safety import printable
+from ..text_safety import counted, printable
 from .format import table
 
 _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
@@ -19,7 +19,7 @@ def score_line(score: reports.Score) -> str:
     others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
     return (
         f"{score.name} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on "
-        f"{score.count:,} test examples; baseline {score.baseline:.3f}{others}"
+        f"{counted(score.count, 'test example')}; baseline {score.baseline:.3f}{others}"
     )
 
 
@@ -39,7 +39,10 @@ def details_lines(details: reports.ScoreDetails | None) -> list[str]:
     ]
     lines = table(header, rows)
     if len(details.classes) > _ROWS:
-        lines.append(f"and {len(details.classes) - _ROWS:,} more classes; --json has all")
+        lines.append(
+            f"and {counted(len(details.classes) - _ROWS, 'more class', 'more classes')}; --json "
+            "has all"
+        )
     if 0 < len(details.confusion) <= _MATRIX:
         names = [printable(one.label) for one in details.classes]
         pairs = zip(names, details.confusion, strict=True)
@@ -179,7 +182,10 @@ def prediction_lines(report: reports.Predictions) -> list[str]:
         measured.append(f"guessing among the labels: {report.chance:.3f}")
     measured += [*details_lines(report.details), *_threshold_lines(report.details)]
     if report.learned:
-        measured.append(f"{report.learned:,} labelled rows are not scored: it learned from them")
+        measured.append(
+            f"{counted(report.learned, 'labelled row is', 'labelled rows are')} not scored: it "
+            "learned from them"
+        )
     if report.abstained:
         measured.append(f"{report.abstained:,} inputs are below the threshold and have no label")
     if report.out is not None:
@@ -198,7 +204,7 @@ def evaluation_lines(report: reports.FitEvaluation) -> list[str]:
     lines = [score_line(report.score), *details_lines(report.details)]
     lines += _unlearned_lines(report.unlearned)
     if report.learned:
-        lines.append(f"{report.learned:,} examples left out: it has learned from them")
+        lines.append(f"{counted(report.learned, 'example')} left out: it has learned from them")
     return [
         *lines,
         *_left_out(report.left_out),
@@ -233,8 +239,9 @@ def lora_lines(report: reports.LoraTrainResult) -> list[str]:
             lines.append(f"  {name}: {printable(' '.join(text.split()))}")
     items = "images" if report.task == "generate" else "tokens"
     lines.append(
-        f"{report.items:,} {items}, {report.steps:,} steps, {report.seconds:.0f} s; "
-        f"{report.parameters:,} parameters in {report.layers} layers, {report.bytes / 1e6:.2f} MB"
+        f"{report.items:,} {items}, {counted(report.steps, 'step')}, {report.seconds:.0f} s; "
+        f"{counted(report.parameters, 'parameter')} in {counted(report.layers, 'layer')}, "
+        f"{report.bytes / 1e6:.2f} MB"
     )
     lines += [
         f"left out: {printable(one.name)}: {printable(one.reason)}" for one in report.left_out
@@ -258,7 +265,7 @@ def readout_lines(report: ReadoutResult) -> list[str]:
     where = report.at if report.sigma is None else f"{report.at} at noise level {report.sigma:g}"
     lines = [
         *table(header, rows),
-        f"{report.dimension:,} values of {where}, {report.train:,} images to learn from, "
+        f"{report.dimension:,} values of {where}, {counted(report.train, 'image')} to learn from, "
         f"{report.test:,} to measure on, {report.left_out:,} of other scenes left out",
     ]
     if report.moved:
@@ -337,7 +344,7 @@ def policy_lines(report: PolicyEvaluation) -> list[str]:
     ]
     return [
         f"{printable(report.task)}, camera {report.camera}: {report.episodes:,} held-out starts; "
-        f"success: within {report.tolerance:g} of the goal after {report.frames} frames",
+        f"success: within {report.tolerance:g} of the goal after {counted(report.frames, 'frame')}",
         *table(["policy", "success", "95 % interval", "median distance"], rows),
         *([f"-> {printable(report.out)}"] if report.out else []),
     ]
@@ -346,8 +353,9 @@ def policy_lines(report: PolicyEvaluation) -> list[str]:
 def episodes_lines(report: EpisodesWritten) -> list[str]:
     """What was recorded."""
     return [
-        f"{printable(report.task)}, camera {report.camera}: {report.episodes:,} episodes of the "
-        f"expert, {report.frames:,} frames at {report.fps} a second, {report.seconds:.1f} s",
+        f"{printable(report.task)}, camera {report.camera}: {counted(report.episodes, 'episode')} "
+        f"of the expert, {counted(report.frames, 'frame')} at {report.fps} a second, "
+        f"{report.seconds:.1f} s",
         f"-> {printable(report.folder)}, {report.bytes / 1e6:.1f} MB",
     ]
 
@@ -355,8 +363,8 @@ def episodes_lines(report: EpisodesWritten) -> list[str]:
 def policy_fit_lines(report: PolicyFit) -> list[str]:
     """What was learned, and the error of held-out actions."""
     return [
-        f"{printable(report.task)}: {report.episodes:,} episodes ({report.frames:,} frames) "
-        f"learned from, {report.held_out:,} held out",
+        f"{printable(report.task)}: {counted(report.episodes, 'episode')} "
+        f"({counted(report.frames, 'frame')}) learned from, {report.held_out:,} held out",
         f"{report.how} on {printable(report.model)}: {report.parameters:,} numbers, "
         f"{report.share:.0%} of what was learned is applied",
         f"mean error of held-out actions: {report.error_before:.3f} before, "

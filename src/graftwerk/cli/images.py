@@ -4,7 +4,7 @@ from ..blocks.results import RecipeEvaluation, RecipeList, RecipeResult
 from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
 from ..controlnet.results import Ablation, AblationRow, ControlExported, ControlTrained
 from ..generation import results as reports
-from ..text_safety import printable
+from ..text_safety import counted, printable
 from .format import dim, table
 
 
@@ -20,8 +20,8 @@ def trained_lines(report: ControlTrained) -> list[str]:
         f"condition gap {report.gap:.4g} ({report.gap_low:.4g} to {report.gap_high:.4g}), "
         f"held-out loss {report.loss:.4g}, of the model alone {report.frozen_loss:.4g}{fidelity}",
         report.forecast,
-        f"{report.pairs:,} pairs, {report.held_out:,} held out; {report.steps:,} of "
-        f"{report.planned:,} steps, {report.items_per_second:.1f} pairs/s, "
+        f"{counted(report.pairs, 'pair')}, {report.held_out:,} held out; {report.steps:,} of "
+        f"{counted(report.planned, 'step')}, {report.items_per_second:.1f} pairs/s, "
         f"{report.seconds / 60:.1f} min{left}",
     ]
     lines += [
@@ -39,9 +39,9 @@ def trained_lines(report: ControlTrained) -> list[str]:
     return [
         *lines,
         f"plot {printable(report.plot)}",
-        f"-> {location} ({kind}, {report.parameters:,} parameters learned); generate with it: "
-        f"graft generate ...{model} --control {report.condition}=FILE "
-        f"--branch {report.condition}={location}",
+        f"-> {location} ({kind}, {counted(report.parameters, 'parameter')} learned); generate with "
+        f"it: graft generate ...{model} --control {report.condition}=FILE --branch "
+        f"{report.condition}={location}",
     ]
 
 
@@ -69,15 +69,15 @@ def ablation_lines(report: Ablation) -> list[str]:
     verdicts = [
         f"{one.branch}, seed {one.seed}: {one.verdict}"
         + ("" if one.converged_at is None else f" at step {one.converged_at:,}")
-        + f", gap {one.gap:.4g}, {one.parameters:,} parameters, {one.seconds:.0f} s"
+        + f", gap {one.gap:.4g}, {counted(one.parameters, 'parameter')}, {one.seconds:.0f} s"
         for one in report.trainings
     ]
     return [
         *table(list(AblationRow.HEADER), [row.cells() for row in report.rows]),
-        f"{report.condition} on {printable(report.model)}, {report.pairs:,} pairs, "
-        f"{report.steps:,} steps, {report.seeds} seeds, {report.count:,} images each; ± half of "
-        "95 % intervals over the seeds; fidelity of real images "
-        f"{report.fidelity_of_real:.3f}{by_chance}; Frechet distance in features of "
+        f"{report.condition} on {printable(report.model)}, {counted(report.pairs, 'pair')}, "
+        f"{counted(report.steps, 'step')}, {counted(report.seeds, 'seed')}, "
+        f"{counted(report.count, 'image')} each; ± half of 95 % intervals over the seeds; fidelity "
+        f"of real images {report.fidelity_of_real:.3f}{by_chance}; Frechet distance in features of "
         f"{printable(report.features)}",
         *report.findings,
         *verdicts,
@@ -89,7 +89,7 @@ def exported_lines(report: ControlExported) -> list[str]:
     """Show the path, and how to open it in diffusers."""
     return [
         f"{printable(report.branch)} on {printable(report.model)} -> {printable(report.out)}: a "
-        f"whole ControlNet, {report.parameters:,} parameters, {report.bytes / 1e6:.1f} MB",
+        f"whole ControlNet, {counted(report.parameters, 'parameter')}, {report.bytes / 1e6:.1f} MB",
         f"its pipeline: {printable(report.pipeline)}",
     ]
 
@@ -131,7 +131,9 @@ def inversion_lines(report: reports.Inversion) -> list[str]:
     lines += [f"film: {printable(report.film)}", f"losses: {printable(report.losses_file)}"]
     if report.losses:
         count = len(report.losses) - 1
-        lines.append(f"loss {report.losses[0]:.4g} -> {report.losses[-1]:.4g} in {count} steps")
+        lines.append(
+            f"loss {report.losses[0]:.4g} -> {report.losses[-1]:.4g} in {counted(count, 'step')}"
+        )
     if report.psnr_db is not None and report.psnr_db_of_decoder is not None:
         lines.append(
             f"back from its noise: PSNR {report.psnr_db:.1f} dB (the autoencoder alone: "
@@ -179,7 +181,7 @@ def sweep_lines(report: reports.GuideSweepReport) -> list[str]:
         *table(header, rows),
         *([report.overflow] if report.overflow else []),
         report.shape,
-        f"{report.count} images a scale of {len(report.classes)} classes, "
+        f"{counted(report.count, 'image')} a scale of {len(report.classes)} classes, "
         f"{printable(report.guide_model)} on {printable(report.model)}, {report.seconds:.0f} s; "
         f"curves: {printable(report.curves)}",
     ]
@@ -228,8 +230,8 @@ def edge_lines(report: EdgeEvaluation) -> list[str]:
         f"at threshold {report.threshold:.2f}: precision {report.precision:.3f}, "
         f"recall {report.recall:.3f}",
         dim(
-            f"{report.pictures} images, {report.people} people's boundaries, pairs within "
-            f"{report.tolerance:g} of the diagonal, {report.method}, {report.seconds:.1f} s"
+            f"{counted(report.pictures, 'image')}, {report.people} people's boundaries, pairs "
+            f"within {report.tolerance:g} of the diagonal, {report.method}, {report.seconds:.1f} s"
         ),
     ]
 
@@ -266,5 +268,5 @@ def evaluation_lines(report: RecipeEvaluation) -> list[str]:
         rows.append([name, f"{value:.4g}", aim, reached])
     return [
         *table(["figure", "measured", "aim", "reached"], rows),
-        f"{report.count:,} held-out scenes, {report.seconds:.1f} s",
+        f"{counted(report.count, 'held-out scene')}, {report.seconds:.1f} s",
     ]

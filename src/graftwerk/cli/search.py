@@ -8,7 +8,7 @@ from ..models.fetching import offer
 from ..models.results import Classification, ClassifiedImage, TemperatureFit
 from ..results import Familiarity
 from ..search.results import Hit, IndexChange, SearchResult
-from ..text_safety import printable
+from ..text_safety import counted, printable
 from .format import bold, dim, paint, place, skipped_lines, table
 
 _COPIES = 3  # of a hit that are named
@@ -43,10 +43,12 @@ def far(familiarity: Familiarity) -> str:
 def _counted(report: SearchResult) -> str:
     passages = report.searched - report.pictures
     if not report.pictures:
-        return f"{passages} passages"
+        return counted(passages, "passage")
     if not passages:
-        return f"{report.pictures} images"
-    return f"{report.searched} ({passages} passages, {report.pictures} images)"
+        return counted(report.pictures, "image")
+    return (
+        f"{report.searched} ({counted(passages, 'passage')}, {counted(report.pictures, 'image')})"
+    )
 
 
 def _marked(hit: Hit) -> str:
@@ -104,14 +106,14 @@ def classification_lines(report: Classification) -> list[str]:
     if report.fit is not None:
         lines += _fit_lines(report.fit)
     counts = [
-        f"{len(report.pictures):,} images" if report.pictures else "",
+        counted(len(report.pictures), "image") if report.pictures else "",
         f"{len(report.skipped):,} skipped" if report.skipped else "",
         f"{report.unfamiliar:,} unlike what the encoder was trained on"
         if report.unfamiliar
         else "",
-        f"{report.labels:,} labels in {len(report.templates)} templates"
+        f"{counted(report.labels, 'label')} in {counted(len(report.templates), 'template')}"
         if report.templates
-        else f"{report.labels:,} classes of the model's own",
+        else f"{counted(report.labels, 'class', 'classes')} of the model's own",
         f"{report.encoder}",
         f"{report.seconds:.1f} s",
     ]
@@ -120,7 +122,8 @@ def classification_lines(report: Classification) -> list[str]:
     better = offer(unusual, len(report.pictures), report.encoder)
     if better:
         lines.append(
-            f"{unusual:,} images are unlike all that {report.encoder} was trained on{better}"
+            f"{counted(unusual, 'image is', 'images are')} unlike all that {report.encoder} was "
+            f"trained on{better}"
         )
     return [*lines, dim(printable(report.calibration))]
 
@@ -167,7 +170,7 @@ def _fit_lines(fit: TemperatureFit) -> list[str]:
         ["negative log-likelihood", f"{fit.nll_before:.4f}", f"{fit.nll_after:.4f}"],
     ]
     return [
-        f"fitted on {fit.pictures:,} labelled images ({fit.left_out:,} left out), "
+        f"fitted on {counted(fit.pictures, 'labelled image')} ({fit.left_out:,} left out), "
         f"{fit.accuracy:.1%} of their first labels right:",
         *table(["", "before", "after"], rows),
     ]
@@ -183,7 +186,7 @@ def alignment_lines(report: AlignmentEvaluation) -> list[str]:
         if half is not None:
             lines += [*_half_lines(name, half, report.k), ""]
     unusual = report.unfamiliar
-    reported = f", {unusual:,} images unlike what it was trained on" if unusual else ""
+    reported = f", {counted(unusual, 'image')} unlike what it was trained on" if unusual else ""
     lines.append(dim(f"{report.encoder}, {report.k} neighbours{reported}, {report.seconds:.1f} s"))
     return lines
 

@@ -24,7 +24,7 @@ from ..probing.results import ReadoutResult
 from ..rag.results import Answer, Calibration, ChatResult, CitationReport
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
-from ..text_safety import printable, shortened
+from ..text_safety import counted, printable, shortened
 from . import finetune, images, search
 from . import finetune as probe
 from .format import bold as _bold
@@ -69,7 +69,7 @@ def _(report: IndexChange) -> list[str]:
     reported = [f"{count} {name}" for name, count in counts.items() if count]
     lines = [
         f"files: {', '.join(reported) or 'none changed'}",
-        f"{report.passages} passages in the index; {report.embedded} embedded, "
+        f"{counted(report.passages, 'passage')} in the index; {report.embedded} embedded, "
         f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
         *search.converted_lines(report),
         *search.out_of_distribution_lines(report),
@@ -80,11 +80,14 @@ def _(report: IndexChange) -> list[str]:
 @_lines.register
 def _(report: IndexState) -> list[str]:
     return [
-        f"{printable(report.index)}: {report.files} files, {report.passages} passages "
-        f"({report.pictures} images), {report.bytes / 1e6:.1f} MB",
+        f"{printable(report.index)}: {counted(report.files, 'file')}, "
+        f"{counted(report.passages, 'passage')} ({counted(report.pictures, 'image')}), "
+        f"{report.bytes / 1e6:.1f} MB",
         f"encoder {report.encoder}, {report.dimension} dimensions, "
         f"fingerprint {report.fingerprint[:12]}"
-        + (f"; {report.rescored} vectors of the full encoder" if report.rescored else ""),
+        + (
+            f"; {counted(report.rescored, 'vector')} of the full encoder" if report.rescored else ""
+        ),
         f"format {report.format_version}, {'sealed' if report.sealed else 'not sealed'}, "
         f"answerability threshold: {report.calibrated}",
     ]
@@ -94,8 +97,8 @@ def _(report: IndexState) -> list[str]:
 def _(report: IndexCheck) -> list[str]:
     recall = "" if report.recall_at_10 is None else f"; recall@10 {report.recall_at_10:.4f}"
     lines = [
-        f"{'sound' if report.sound else 'DAMAGED'}: {report.passages} passages could be checked in "
-        f"{report.seconds:.1f} s{recall}"
+        f"{'sound' if report.sound else 'DAMAGED'}: {counted(report.passages, 'passage')} could be "
+        f"checked in {report.seconds:.1f} s{recall}"
     ]
     if not report.sealed:
         lines.append("no seal.json with checksums, as after an interrupted write; any add makes it")
@@ -139,7 +142,9 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
         lines.append(_bold(f"not in the passages: {named}"))
     for entry in report.dropped:
         span = f"{_location(entry.path, None, None)} {entry.start}-{entry.end}"
-        lines.append(f"{entry.reason} for the token budget: {span} ({entry.tokens} tokens)")
+        lines.append(
+            f"{entry.reason} for the token budget: {span} ({counted(entry.tokens, 'token')})"
+        )
     kind = "extractive: quotes only" if report.extractive else report.writer
     total = sum(report.seconds.values())
     lines.append(_dim(f"{kind}; evidence {report.evidence:.2f}; {total:.2f} s"))
@@ -166,7 +171,9 @@ def _(report: ChatResult) -> list[str]:
 @_lines.register
 def _(report: Embedding) -> list[str]:
     if report.out is not None:
-        return [f"{report.count} vectors of {report.dimension} -> {printable(report.out)}"]
+        return [
+            f"{counted(report.count, 'vector')} of {report.dimension} -> {printable(report.out)}"
+        ]
     return [" ".join(f"{value:.6f}" for value in vector) for vector in report.vectors or []]
 
 
@@ -190,8 +197,8 @@ def _(report: RetrievalEvaluation) -> list[str]:
         for mode, figures in report.modes.items()
     ]
     foot = (
-        f"{report.questions} questions on {report.documents} paragraphs, {report.encoder}, "
-        f"{report.documents_per_second:.0f} paragraphs/s, {report.seconds:.1f} s"
+        f"{counted(report.questions, 'question')} on {counted(report.documents, 'paragraph')}, "
+        f"{report.encoder}, {report.documents_per_second:.0f} paragraphs/s, {report.seconds:.1f} s"
     )
     return [*table(header, rows), foot]
 
@@ -199,19 +206,19 @@ def _(report: RetrievalEvaluation) -> list[str]:
 @_lines.register
 def _(report: SimilarityEvaluation) -> list[str]:
     return [
-        f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on {report.pairs} pairs "
-        f"({report.encoder}, {report.seconds:.1f} s)",
+        f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on "
+        f"{counted(report.pairs, 'pair')} ({report.encoder}, {report.seconds:.1f} s)",
     ]
 
 
 @_lines.register
 def _(report: AnswersEvaluation) -> list[str]:
     return [
-        f"{report.answerable} answerable questions: {report.share_answered:.1%} answered, "
-        f"F1 {report.f1:.3f}, exact {report.exact_match:.3f}, "
-        f"answer contained {report.contains_answer:.1%}",
-        f"{report.unanswerable} unanswerable questions: {report.false_answer_rate:.1%} answered "
-        "all the same",
+        f"{counted(report.answerable, 'answerable question')}: {report.share_answered:.1%} "
+        f"answered, F1 {report.f1:.3f}, exact {report.exact_match:.3f}, answer contained "
+        f"{report.contains_answer:.1%}",
+        f"{counted(report.unanswerable, 'unanswerable question')}: {report.false_answer_rate:.1%} "
+        "answered all the same",
         *table(["", "share", "95 % interval", "plain baseline", "chance"], _answer_rows(report)),
         f"F1 of the likeliest words {report.span_f1:.3f}; plain baseline: the sentence of the "
         "largest cosine, which never abstains",
@@ -267,8 +274,8 @@ def _(report: ModelList) -> list[str]:
 @_lines.register
 def _(report: BlocksData) -> list[str]:
     return [
-        f"{report.scenes} scenes of {report.size} x {report.size} pixels, seed {report.seed} -> "
-        f"{printable(report.folder)}",
+        f"{counted(report.scenes, 'scene')} of {report.size} x {report.size} pixels, seed "
+        f"{report.seed} -> {printable(report.folder)}",
         f"{report.bytes / 1e6:.1f} MB, {report.per_second:.0f} scenes/s, {report.seconds:.1f} s",
     ]
 
@@ -288,9 +295,9 @@ def _(report: Generation) -> list[str]:
         lines.append(f"{values}: kept of {', '.join(retained)}")
     return [
         *lines,
-        f"{len(report.pictures)} images of {report.width} x {report.height} pixels, "
-        f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
-        f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
+        f"{counted(len(report.pictures), 'image')} of {report.width} x {report.height} pixels, "
+        f"{report.sampler}, {counted(report.steps, 'step')}, {report.steps_per_second:.1f} "
+        f"steps/s, {report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
         *_start_lines(report),
         *images.retained_lines(report),
         *images.guide_lines(report),
@@ -304,8 +311,8 @@ def _start_lines(report: Generation) -> list[str]:
     outside = "" if start.outside is None else f"; the others by at most {start.outside}"
     return [
         f"from {printable(start.image)} at strength {start.strength:g}, {start.steps} of "
-        f"{start.of_steps} steps: {start.repainted:.0%} of the pixels generated, changed by "
-        f"{start.changed:.1f} of 255 on average{outside}"
+        f"{counted(start.of_steps, 'step')}: {start.repainted:.0%} of the pixels generated, "
+        f"changed by {start.changed:.1f} of 255 on average{outside}"
     ]
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TextIO
 
 from ..errors import NoRoom
@@ -92,12 +92,7 @@ class Stopping:
             self._former = {number: signal.signal(number, self._came) for number in _NAMES}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._former.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

@@ -14,18 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files, folders, requests
+from .. import folders
 from ..blocks.captions import caption_of
 from ..blocks.map_images import sheet_of, write_dataset
 from ..blocks.renderer import render
 from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from ..blocks.sampling import sample_scene
 from ..blocks.scene import scene_to_data
+from ..data.images import write_image
 from ..errors import BadFile, BadInput, Cancelled
 from ..models.hub import builtin_folder
 from ..recipes import result
 from ..recipes.registry import LARGE_SIDE, RECIPES, SIDE, Entry, Observable, Setting, find
-from ..requests.models import RecipeEval, RecipeRun
+from ..requests.models import BlocksRender, BlocksShow, RecipeEval, RecipeRun
 from ..requests.models import RecipeList as Request
 from ..training.session import Plan
 from ..types import Monitor, Silent
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ..training.session import Outcome, Session
 
 
-def run_blocks_render(request: requests.BlocksRender, monitor: Monitor) -> BlocksData:
+def run_blocks_render(request: BlocksRender, monitor: Monitor) -> BlocksData:
     """Render into a temporary folder, which is renamed when it is complete."""
     began = time.perf_counter()
     target = request.out.absolute()
@@ -70,7 +71,7 @@ def _require_empty(target: Path) -> None:
         raise BadFile(f"folder {target} is not empty or is in use.", hint)
 
 
-def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksSheet:
+def run_blocks_show(request: BlocksShow, monitor: Monitor) -> BlocksSheet:
     """Render the contact sheet and write it."""
     if request.out.suffix.lower() != ".png" or request.out.is_dir():
         raise BadFile(f"{request.out} cannot be a PNG file.", "Name a file that ends in .png.")
@@ -80,11 +81,7 @@ def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksShe
     began = time.perf_counter()
     render(scene, request.size, request.size)
     milliseconds = 1000 * (time.perf_counter() - began)
-
-    def write(path: Path) -> None:
-        sheet.save(path, format="PNG")
-
-    files.write_atomically(request.out.absolute(), write)
+    write_image(request.out.absolute(), sheet)
     return BlocksSheet(
         caption=caption_of(scene),
         out=str(request.out),
@@ -108,8 +105,7 @@ def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
     setting = Setting(request.seed, choose_device(request.device), dependencies, monitor, side)
     figures = recipe.evaluate(folder, request.count, setting)
     if request.sheet is not None:
-        image = recipe.sheet(folder, setting)
-        files.write_atomically(request.sheet, lambda path: image.save(path, format="PNG"))
+        write_image(request.sheet, recipe.sheet(folder, setting))
     return RecipeEvaluation(
         recipe=entry.name,
         model=str(folder),
@@ -262,16 +258,11 @@ def _sizes(request: RecipeRun, recipe: Any, dependencies: Mapping[str, Path], si
     if side == LARGE_SIDE and not request.tiny:
         sizes = replace(sizes, **getattr(recipe, "LARGE", {}))
     plan: Plan = sizes.plan
-    if request.steps is not None:
-        plan = replace(plan, steps=request.steps)
-    if request.batch is not None:
-        plan = replace(plan, batch=request.batch)
-    if request.learning_rate is not None:
-        plan = replace(plan, learning_rate=request.learning_rate)
-    elif request.name in dependencies:
+    if request.name in dependencies:
         plan = replace(plan, learning_rate=_GENTLER * plan.learning_rate)
-    scenes = sizes.scenes if request.scenes is None else request.scenes
-    return replace(sizes, plan=plan, scenes=scenes)
+    fields = ("steps", "batch", "learning_rate")
+    asked = {name: value for name in fields if (value := getattr(request, name)) is not None}
+    return replace(sizes, plan=replace(plan, **asked), scenes=request.scenes or sizes.scenes)
 
 
 def _configuration(

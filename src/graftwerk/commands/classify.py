@@ -31,6 +31,7 @@ from ..models.results import Classification, ClassifiedImage, LabelProbability, 
 from ..requests.base import DEFAULT_ENCODER
 from ..requests.models import Classify
 from ..results import Skipped
+from ..text_safety import counted
 from ..types import Monitor, report_reading
 from .predictions import of_every_row, report, require_out
 
@@ -160,8 +161,9 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     kind: Kind = "text" if isinstance(rows.items[0], str) else "image"
     chance = 1 / len(labels)
     remark = (
-        f"zero-shot by {name}: {len(labels)} labels in {len(templates)} templates, chance "
-        f"{chance:.3f}; probabilities are of cosine x {scale:g}, not calibrated"
+        f"zero-shot by {name}: {counted(len(labels), 'label')} in "
+        f"{counted(len(templates), 'template')}, chance {chance:.3f}; probabilities are of cosine "
+        f"x {scale:g}, not calibrated"
     )
     monitor.note(remark)
     found = report(request, head, kind, rows, scores, monitor, begin)
@@ -211,8 +213,9 @@ def _note_cut(
     cut, room = zero_shot.cut_labels(encoder, labels, templates)
     if cut:
         monitor.note(
-            f"{len(cut):,} labels are longer in a template than the {room} tokens that "
-            f"{encoder.name} reads, and are cut; the first is {cut[0]!r}"
+            f"{counted(len(cut), 'label is', 'labels are')} longer in a template than the "
+            f"{counted(room, 'token')} that {encoder.name} reads, and are cut; the first is "
+            f"{cut[0]!r}"
         )
 
 

@@ -37,6 +37,7 @@ from ..requests.control import (
     EvalEdges,
     MakeCondition,
 )
+from ..text_safety import counted
 from ..types import Monitor
 
 if TYPE_CHECKING:
@@ -355,10 +356,10 @@ def _training(trial: "Trial") -> results.AblationTraining:
 def markdown(report: results.Ablation) -> str:
     """Return the table as Markdown."""
     lines = [
-        f"{report.condition} on {report.model}: {report.pairs:,} pairs, {report.steps:,} steps, "
-        f"{report.seeds} seeds, {report.count:,} images of each branch, prompt and seed; margins "
-        "are half of 95 % intervals over the seeds. Fidelity of the real images: "
-        f"{report.fidelity_of_real:.3f}.",
+        f"{report.condition} on {report.model}: {counted(report.pairs, 'pair')}, "
+        f"{counted(report.steps, 'step')}, {counted(report.seeds, 'seed')}, "
+        f"{counted(report.count, 'image')} of each branch, prompt and seed; margins are half of 95 "
+        f"% intervals over the seeds. Fidelity of the real images: {report.fidelity_of_real:.3f}.",
         "",
         f"| {' | '.join(results.AblationRow.HEADER)} |",
         "|" + "---|" * len(results.AblationRow.HEADER),

@@ -46,7 +46,7 @@ from ..search import qa_pairs
 from ..search.index import open_index
 from ..search.query import search
 from ..search.results import Hit
-from ..text_safety import CITATION
+from ..text_safety import CITATION, counted
 from ..types import Encoder, Monitor, Source, Vectors, report_reading
 
 Values = Mapping[str, tuple[str, ...]]
@@ -163,8 +163,8 @@ def _require_enough(
     most = max(len(side.vectors) for side in (images, texts) if side is not None)
     if most <= request.k:
         raise BadInput(
-            f"{request.data} holds {most} different images or texts, so none has {request.k} "
-            "neighbours.",
+            f"{request.data} holds {counted(most, 'different image')} or texts, so none has "
+            f"{request.k} neighbours.",
             "Give more" + (f", or ask for fewer: -k {most - 1}." if most > 1 else "."),
         )
 

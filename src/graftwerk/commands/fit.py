@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files, folders
@@ -215,8 +216,6 @@ def _not_read(field: str, task: str) -> BadInput:
 
 
 def _from_images(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
-    from pathlib import Path
-
     from ..finetune.lora_diffusion import TrainingJob, train_on_images
 
     begin = time.perf_counter()
@@ -242,8 +241,6 @@ def _from_images(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
 
 
 def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
-    from pathlib import Path
-
     from ..finetune.lora_language import TrainingJob, train_on_text
 
     begin = time.perf_counter()

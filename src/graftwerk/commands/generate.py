@@ -25,6 +25,7 @@ from ..generation.validate import validate
 from ..requests.base import require_effect
 from ..requests.control import GuideCheck, GuideSweep, Invert
 from ..requests.generate import NEEDS, Generate
+from ..text_safety import counted
 from ..types import Monitor
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ def _generate(
             pictures.append(report)
             images.append(image)
     except Cancelled:
-        monitor.note(f"{len(pictures)} finished images are in {job.request.out}")
+        monitor.note(
+            f"{counted(len(pictures), 'finished image is', 'finished images are')} in "
+            f"{job.request.out}"
+        )
         raise
     return pictures, images
 
@@ -350,7 +354,7 @@ def parse_scales(text: str) -> list[float]:
         raise BadInput(f"scales {text!r} are not numbers.", "Write for example 0,1,3,10,30.")
     if len(scales) > _SCALES:
         raise LimitExceeded(
-            f"{len(scales)} scales; at most {_SCALES} are generated.", "Take fewer."
+            f"{counted(len(scales), 'scale')}; at most {_SCALES} are generated.", "Take fewer."
         )
     return scales
 

@@ -22,6 +22,7 @@ from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
 from ..models.static_encoder import StaticEncoder
 from ..models.text_encoder import Recipe, TextEncoder, read_recipe
 from ..requests.models import ModelsFetch, ModelsInfo, ModelsList
+from ..text_safety import counted
 from ..types import Encoder, Monitor
 
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w .+-]+)", re.MULTILINE)
@@ -193,8 +194,8 @@ def _origin(root: Path) -> dict[str, Any]:
     if record:
         minutes = float(record["seconds"]) / 60
         details["trained"] = (
-            f"recipe {record['recipe']}, {record['steps']:,} steps in {minutes:.0f} minutes on "
-            f"{record['hardware']}"
+            f"recipe {record['recipe']}, {counted(record['steps'], 'step')} in {minutes:.0f} "
+            f"minutes on {record['hardware']}"
         )
         details |= {name: round(value, 4) for name, value in record["figures"].items()}
     card = root / "README.md"

@@ -18,7 +18,7 @@ from .. import files, folders, limits
 from ..data.columns import ColumnChoice
 from ..data.dataset import ImageArray, Item, Kind
 from ..data.documents.formats import name_notes
-from ..data.images import ImageNotes, open_image
+from ..data.images import ImageNotes, open_image, write_image
 from ..data.inputs import read_inputs
 from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
 from ..errors import BadFile, BadInput, LimitExceeded, UnknownName, WriterFailed
@@ -53,10 +53,8 @@ def write_sheet(path: Path, hits: Sequence[Hit], indexed: Mapping[str, str]) -> 
         for number, hit in shown
     ]
     tiles = [_tile(hit.path, indexed.get(hit.path, "")) for _, hit in shown]
-    sheet = image_sheet(tiles, math.ceil(math.sqrt(len(shown))), below=labels, gap=_GAP)
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
-    files.write_bytes(path, buffer.getvalue())
+    columns = math.ceil(math.sqrt(len(shown)))
+    write_image(path, image_sheet(tiles, columns, below=labels, gap=_GAP))
 
 
 def _tile(path: str, content_hash: str) -> "Image":

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..errors import BadInput, few
+from ..text_safety import counted
 from ..types import Task
 from .columns import KIND_WORDS
 from .dataset import ImageArray, Item, Kind, OpenedData, Row, key_of
@@ -93,7 +94,7 @@ def read_labels(labels: Any, count: int) -> list[Any]:
     values = [_plain(value) for value in _as_list(labels)]
     if len(values) != count:
         raise BadInput(
-            f"X has {count:,} items and y has {len(values):,} labels.",
+            f"X has {counted(count, 'item')} and y has {counted(len(values), 'label')}.",
             "Pass one label for each item.",
         )
     # an empty tuple is an item for which none of several labels holds
@@ -101,7 +102,7 @@ def read_labels(labels: Any, count: int) -> list[Any]:
     if missing:
         shown = few([f"y[{number}]" for number in missing])
         raise BadInput(
-            f"{len(missing):,} labels are missing or NaN: {shown}.",
+            f"{counted(len(missing), 'label is', 'labels are')} missing or NaN: {shown}.",
             "Leave these items and labels out.",
         )
     return values
@@ -333,7 +334,7 @@ def _rgb(name: str, value: Any) -> Any:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadInput(
             f"{name} is not an image that can be read: {error}.",
-            "Pass PIL images or uint8 arrays [h w 3].",
+            "Pass PIL images or uint8 arrays of height x width x 3.",
         ) from error
 
 
@@ -344,7 +345,7 @@ def _unread(name: str, what: str, reads: frozenset[Kind]) -> BadInput:
 
 _HINTS: dict[Kind, str] = {
     "text": "Pass a list of texts.",
-    "image": "Pass PIL images, uint8 arrays [h w 3], or paths of image files.",
+    "image": "Pass PIL images, uint8 arrays of height x width x 3, or paths of image files.",
     "series": "Pass a 2-D array of numbers, one series a row.",
     "row": "Pass a 2-D array of numbers; NaN stands for a missing one.",
 }

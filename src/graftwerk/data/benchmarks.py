@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
+from ..text_safety import counted
 from .dataset import open_zip, read_member, resolve
 from .documents.formats import is_image_path
 from .images import decode_image
@@ -63,7 +64,7 @@ def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Rows[Pair]:
     rows = zip(zip(*columns, strict=True), table.places, strict=True)
     pairs = [_pair(path, row, location) for row, location in rows]
     if len(pairs) < 2:
-        raise BadFile(f"{path} holds {len(pairs)} pairs.", "At least 2 are needed.")
+        raise BadFile(f"{path} holds {counted(len(pairs), 'pair')}.", "At least 2 are needed.")
     return _as_rows(pairs, table, _number_notes(table))
 
 
@@ -88,7 +89,8 @@ def _number_notes(table: Table) -> list[str]:
 def _pair(path: Path, row: Sequence[Any], location: str) -> Pair:
     if len(row) != 3:
         raise BadFile(
-            f"{location} of {path} has {len(row)} columns.", "Each needs 3: text, text, score."
+            f"{location} of {path} has {counted(len(row), 'column')}.",
+            "Each needs 3: text, text, score.",
         )
     if not is_number(row[2]):
         raise BadFile(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded, few
+from ..text_safety import counted
 from . import raw
 from .benchmarks import values_of
 from .dataset import ImageArray, packed_image
@@ -133,7 +134,10 @@ class _Reading:
         notes = [f"{count:,} {what}" for what, count in self._counts.items()]
         if others:
             named = few([str(other.relative_to(self._root)) for other in others])
-            notes.append(f"{len(others):,} tables are not read, as {tables[0]} counts: {named}")
+            notes.append(
+                f"{counted(len(others), 'table is', 'tables are')} not read, as {tables[0]} "
+                f"counts: {named}"
+            )
         return ImageTables(tuple(rows), tuple(tables), tuple(notes))
 
     def _rows(self, table: Path) -> Iterator[ImageRow]:
@@ -304,7 +308,8 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
         return _Reading(folder, exist=False).read_packed(packed, caption)
     if len(found) > limits.TRAINED_IMAGES:
         raise LimitExceeded(
-            f"{folder} has {len(found):,} images; at most {limits.TRAINED_IMAGES:,} are read.",
+            f"{folder} has {counted(len(found), 'image')}; at most {limits.TRAINED_IMAGES:,} are "
+            "read.",
             "Choose some of them.",
         )
     guessed: list[str] = []
@@ -444,7 +449,8 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         )
     if len(found) > limits.LABELLED_IMAGES:
         raise LimitExceeded(
-            f"{path} holds {len(found):,} images; at most {limits.LABELLED_IMAGES:,} are read.",
+            f"{path} holds {counted(len(found), 'image')}; at most {limits.LABELLED_IMAGES:,} are "
+            "read.",
             "Take a part of them.",
         )
     if note is not None:

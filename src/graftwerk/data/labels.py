@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadInput, few
+from ..text_safety import counted
 from .tables import is_missing
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.0*)?")  # 007 is a code, not a number
@@ -192,9 +193,15 @@ def _split(
             found.append(parts)
     notes = []
     if lists:
-        notes.append(f"{source}: {lists:,} labels are written as lists and read as their parts")
+        notes.append(
+            f"{source}: {counted(lists, 'label is', 'labels are')} written as lists and read as "
+            "their parts"
+        )
     if cut:
-        notes.append(f"{source}: {cut:,} labels are split at {separator!r} into several")
+        notes.append(
+            f"{source}: {counted(cut, 'label is', 'labels are')} split at {separator!r} into "
+            "several"
+        )
     return found, notes
 
 
@@ -213,8 +220,13 @@ def _respelled(
         f"{name!r} is written {', '.join(f'{_visible(t)} ({n:,})' for t, n in found.most_common())}"
         for name, found in list(spellings.items())[:_SHOWN]
     )
-    more = f"; and {len(spellings) - _SHOWN} more labels" if len(spellings) > _SHOWN else ""
-    return [f"{source}: {total:,} labels have another spelling than they are given: {shown}{more}"]
+    more = (
+        f"; and {counted(len(spellings) - _SHOWN, 'more label')}" if len(spellings) > _SHOWN else ""
+    )
+    return [
+        f"{source}: {counted(total, 'label has', 'labels have')} another spelling than they are "
+        f"given: {shown}{more}"
+    ]
 
 
 def _joined(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
@@ -226,8 +238,8 @@ def _joined(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
         parts = Counter(part.strip() for name in set(names) for part in name.split(separator))
         if max(parts.values()) > 1:
             return [
-                f"{source}: {len(held):,} labels hold {separator!r} and are read as one class "
-                "each; --task labels reads several"
+                f"{source}: {counted(len(held), 'label holds', 'labels hold')} {separator!r} and "
+                "are read as one class each; --task labels reads several"
             ]
     return []
 

@@ -17,6 +17,7 @@ import numpy as np
 from .. import folders, limits
 from ..errors import BadInput, LimitExceeded, few
 from ..results import LeftOut
+from ..text_safety import counted
 from . import raw
 from .columns import KIND_WORDS, Chosen, ColumnChoice, choose_columns, number_of, unread
 from .dataset import (
@@ -145,7 +146,7 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry], encoding: str | None
         for path, location in entries
     )
     examples = _collect(str(root), kind, found)
-    notes = tuple(f"{count:,} texts: {note}" for note, count in guessed.items())
+    notes = tuple(f"{counted(count, 'text')}: {note}" for note, count in guessed.items())
     return replace(examples, notes=notes)
 
 
@@ -276,7 +277,7 @@ def read_items(
             raise BadInput(reason, "Fix that row.")
     notes = _notes(table, chosen, items)
     if refused:
-        notes += (f"{len(refused):,} rows cannot be read and get no label; {reason}",)
+        notes += (f"{counted(len(refused), 'row')} cannot be read and get no label; {reason}",)
     format_ = table.formats.get(target or "")
     names = list(table.places)
     return Rows(items, names, _tables(table), notes, whole.columns, known, format_, refused)
@@ -305,7 +306,9 @@ def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ..
         read = [(name, table.formats[name]) for name in chosen.names if name in table.formats]
         notes += [f"{table.path.name}: {one.describe(name)}" for name, one in read[:_SHOWN]]
         if read[_SHOWN:]:
-            notes.append(f"{table.path.name}: and {len(read) - _SHOWN} more columns likewise")
+            notes.append(
+                f"{table.path.name}: and {counted(len(read) - _SHOWN, 'more column')} likewise"
+            )
     return tuple(notes)
 
 

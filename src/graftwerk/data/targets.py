@@ -13,6 +13,7 @@ from jaxtyping import Float64, Int64, Shaped
 from .. import limits
 from ..errors import BadInput, few
 from ..results import LeftOut
+from ..text_safety import counted
 from ..types import Task
 from .dataset import Examples
 from .labels import looks_like_lists, match_labels, name_labels
@@ -127,8 +128,8 @@ def same_targets(
         )
         shown = ", ".join(f"{label!r} ({count:,})" for label, count in [*counts.items()][:_SHOWN])
         notes.append(
-            f"{_name(examples)}: {sum(map(bool, unknown)):,} rows have labels that were not "
-            f"learned and are not scored: {shown}"
+            f"{_name(examples)}: {counted(sum(map(bool, unknown)), 'row has', 'rows have')} labels "
+            f"that were not learned and are not scored: {shown}"
         )
     named = [row for row, odd in zip(found.rows, unknown, strict=True) if not odd]
     values = _as_values(named, tuple(labels), several)
@@ -183,7 +184,8 @@ def _require_classes(
     if len(labels) > limits.CLASSES or len(labels) > max(2, len(named) // 2):
         raise BadInput(
             f"the labels of {examples.source} have {len(labels):,} different values in "
-            f"{len(named):,} rows, among them {few(map(repr, labels))}: these are hardly classes.",
+            f"{counted(len(named), 'row')}, among them {few(map(repr, labels))}: these are hardly "
+            "classes.",
             "Pass another column with --target, or numbers with --task number.",
         )
     contents: dict[str, set[str]] = {label: set() for label in labels}

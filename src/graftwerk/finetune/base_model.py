@@ -1,7 +1,7 @@
 """The frozen model that is fitted to data: its identity, its inputs and its features."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -17,7 +17,7 @@ from ..models.checkpoint import SERIES_MODELS, ModelFolder
 from ..models.image_encoder import IMAGE_MODELS, encode_and_compare
 from ..models.static_encoder import MODEL_TYPE as STATIC_TYPE
 from ..models.text_encoder import read_recipe
-from ..types import Encoder, HiddenLayer, Vectors
+from ..types import Advance, Encoder, HiddenLayer, Vectors
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})
 _DECODED = 64  # images at a time
@@ -63,7 +63,6 @@ class Base:
 
 
 _ROWS = hashlib.sha256(b"numbers of a table, and whether each is missing, 1").hexdigest()
-Advance = Callable[[int], None]
 
 
 @runtime_checkable

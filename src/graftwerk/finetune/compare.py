@@ -25,6 +25,7 @@ from ..errors import BadInput
 from ..metrics.plots import COLOURS, SOFT, Axes, Figure, Scale, text_width
 from ..models.encoders import load_encoder
 from ..models.zero_shot import label_vectors, require_joint, templates_of
+from ..text_safety import counted
 from ..types import Monitor
 from .base_model import Base, Encode
 from .linear import fit_linear
@@ -91,7 +92,10 @@ def of_words(problem: Problem) -> PriorTask:
         )
     items, targets = _tested(problem)
     head = _head_of_words(problem.base, targets.labels)
-    name = f"zero-shot, {len(targets.labels)} classes of {problem.examples.source}"
+    name = (
+        f"zero-shot, {counted(len(targets.labels), 'class', 'classes')} of "
+        f"{problem.examples.source}"
+    )
     return PriorTask(name, head, items, targets)
 
 
@@ -346,8 +350,8 @@ def verdict(points: list[CurvePoint], name: str) -> str:
     gain, former = whole.score - half.score, half.score - before.score
     noise = 2 * half.spread / np.sqrt(_DRAWS)
     reported = (
-        f"from {half.examples:,} to {whole.examples:,} examples {name} of the linear head went "
-        f"from {half.score:.3f} to {whole.score:.3f}"
+        f"from {half.examples:,} to {counted(whole.examples, 'example')} {name} of the linear head "
+        f"went from {half.score:.3f} to {whole.score:.3f}"
     )
     if gain > max(_WORTH, noise):
         ratio = float(np.clip(gain / former, 0, 1)) if former > 0 else 1.0

@@ -16,7 +16,7 @@ from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
 from ..training.session import Plan, Session
-from ..training.state import fast_precision, generator_for
+from ..training.state import Loss, fast_precision, generator_for
 from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
@@ -74,9 +74,7 @@ class ImageTask:
         """Return the next image indices in cyclic order; only the noise is random."""
         return torch.arange(first, first + count) % len(self._latents)
 
-    def loss(
-        self, batch: Int64[Tensor, " b"], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Int64[Tensor, " b"], generator: torch.Generator) -> Loss:
         """Return the mean error at noise levels sampled uniformly from the model's own."""
         self._steer.drop_with(generator)
         times = torch.randint(

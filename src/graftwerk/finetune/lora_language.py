@@ -21,8 +21,9 @@ from ..models.checkpoint import fingerprint, open_folder
 from ..models.hub import locate
 from ..models.language.local import LocalWriter, load_language_model
 from ..models.transformers import quiet
+from ..text_safety import counted
 from ..training.session import Plan, Session
-from ..training.state import fast_precision, generator_for
+from ..training.state import Loss, fast_precision, generator_for
 from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
@@ -101,9 +102,7 @@ class WritingTask:
             rows.append(self._tokens.learned[start : start + self._tokens.length])
         return torch.stack(rows)
 
-    def loss(
-        self, batch: Int64[Tensor, "b w"], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Int64[Tensor, "b w"], generator: torch.Generator) -> Loss:
         """Return the mean cross-entropy of the next token, in nats."""
         self._steer.drop_with(generator)
         losses = self._losses(batch)
@@ -196,7 +195,8 @@ def _cut(text: str, tokenizer: Any, network: Any, path: Path) -> Tokens:
     if length < _SHORTEST:
         least = math.ceil(_SHORTEST * _WINDOWS / _HELD_OUT)
         raise BadInput(
-            f"{path} has {len(ids):,} tokens; that is too little to learn from and to measure on.",
+            f"{path} has {counted(len(ids), 'token')}; that is too little to learn from and to "
+            "measure on.",
             f"Give it at least {least:,} tokens, some {4 * least:,} characters.",
         )
     windows = ids[first : first + rest // length * length].view(-1, length)

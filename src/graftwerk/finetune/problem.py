@@ -32,6 +32,7 @@ from ..data.targets import (
 )
 from ..errors import BadInput
 from ..settings import settings
+from ..text_safety import counted
 from ..types import HiddenLayer, Monitor, Task, Vectors, report_reading
 from .base_model import NO_MODEL, Base, open_base
 from .results import DataFacts, Score, ScoreDetails
@@ -206,7 +207,7 @@ class Problem:
 def more_left_out(examples: Examples) -> list[str]:
     """Return a note with the number of skipped items, if a report does not list them all."""
     count = len(examples.refused)
-    return [f"{count:,} rows and files were left out"] if count > LEFT_OUT else []
+    return [f"{counted(count, 'row')} and files were left out"] if count > LEFT_OUT else []
 
 
 def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
@@ -315,8 +316,11 @@ def _tell(problem: Problem, monitor: Monitor) -> None:
     if copies:
         odd = problem.split.contradictions
         monitor.note(
-            f"{copies} rows are copies of others and stay on their side of the split"
-            + (f"; {odd} of them have another label than their original" if odd else "")
+            f"{counted(copies, 'row is', 'rows are')} copies of others and stay on their side of "
+            "the split" + (f"; {odd} of them have another label than their original" if odd else "")
         )
     if problem.leaked:
-        monitor.note(f"{problem.leaked} rows are among the test data and are not learned from")
+        monitor.note(
+            f"{counted(problem.leaked, 'row is', 'rows are')} among the test data and are not "
+            "learned from"
+        )

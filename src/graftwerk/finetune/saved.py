@@ -21,8 +21,8 @@ from ..data.dataset import Item, Kind
 from ..data.tables import Reading, reading_of
 from ..data.targets import balance
 from ..errors import BadFile, BadInput
-from ..types import Task, Vectors
-from .base_model import Advance, Base, Encode, open_base
+from ..types import Advance, Task, Vectors
+from .base_model import Base, Encode, open_base
 from .problem import Problem
 from .results import Score, ScoreDetails
 

@@ -30,9 +30,9 @@ from ..models.trainable import Inputs, Trainable, TruncatedForward, load_trainab
 from ..models.transformers import choose_device, quiet
 from ..settings import settings
 from ..training.session import Precision
-from ..training.state import arithmetic, generator_for
-from ..types import Monitor, Task, Vectors
-from .base_model import Advance, Base
+from ..training.state import Loss, arithmetic, generator_for
+from ..types import Advance, Monitor, Task, Vectors
+from .base_model import Base
 from .problem import Problem
 from .scoring import Settings
 
@@ -361,9 +361,7 @@ class Tuning:
             locations.append(int(self._order(epoch)[location]))
         return self._inputs(locations), locations
 
-    def loss(
-        self, batch: tuple[Any, list[int]], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: tuple[Any, list[int]], generator: torch.Generator) -> Loss:
         """Return the mean loss of a batch; LoRA's dropout is its only randomness."""
         inputs, locations = batch
         if self.steer is not None:

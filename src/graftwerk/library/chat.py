@@ -6,7 +6,7 @@ from ..rag.answer import Asker, Stopwatch
 from ..rag.conversation import stand_alone
 from ..rag.results import Answer
 from ..requests.search import Ask
-from ..text_safety import as_html
+from ..text_safety import as_html, counted
 from ..types import Monitor, Silent
 
 
@@ -32,7 +32,7 @@ class Conversation:
         self._asker = asker
 
     def __repr__(self) -> str:
-        return f"<Conversation: {len(self.turns)} turns>"
+        return f"<Conversation: {counted(len(self.turns), 'turn')}>"
 
     def _repr_html_(self) -> str:
         return "".join(

@@ -199,7 +199,8 @@ def carry_out(
             require_sampled(stored, condition, watcher)
         group.wait()
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
-        precision = _precision(request, model.device)
+        fast, asked = fast_precision(model.device), request.precision
+        precision = fast if asked == "auto" else asked
         job = _job(request, model, pairs, condition, precision)
         session = _session(request, out, job, group, precision)
         trained = train_branch(job, session, watcher)
@@ -266,7 +267,14 @@ def _job(
         pairs=learned,
         held_out=held,
         condition=condition,
-        plan=_plan_of(request),
+        plan=Plan(
+            steps=request.steps,
+            batch=request.batch,
+            learning_rate=request.learning_rate,
+            warm_up=max(1, min(30, request.steps // 10)),
+            average_decay=0.995,
+            accumulate=request.accumulate,
+        ),
         dropped=request.drop,
         measured=len(held),
         stops=request.stop,
@@ -276,64 +284,24 @@ def _job(
 
 
 def _shape_of(request: ControlTrain, factor: int) -> Shape:
-
-    return Shape(
-        factor,
-        body=request.body,
-        start=request.start,
-        hint=request.hint,
-        middle_only=request.middle_only,
-    )
-
-
-def _plan_of(request: ControlTrain) -> Any:
-
-    return Plan(
-        steps=request.steps,
-        batch=request.batch,
-        learning_rate=request.learning_rate,
-        warm_up=max(1, min(30, request.steps // 10)),
-        average_decay=0.995,
-        accumulate=request.accumulate,
-    )
+    chosen = ("body", "start", "hint", "middle_only")
+    return Shape(factor, **{name: getattr(request, name) for name in chosen})
 
 
 def _session(
-    request: ControlTrain,
-    out: Path,
-    job: TrainingJob,
-    group: Group,
-    precision: Precision,
+    request: ControlTrain, out: Path, job: TrainingJob, group: Group, precision: Precision
 ) -> Session:
-
-    content = files.read_json(out / PAIRS / KEY)
-    configuration = {
-        "condition": request.condition,
-        "pairs": content,
+    same = ("condition", "batch", "accumulate", "learning_rate", "drop", "held_out", "seed")
+    configuration = {name: getattr(request, name) for name in same} | {
+        "pairs": files.read_json(out / PAIRS / KEY),
         "model": job.model.fingerprint,
         "shape": asdict(job.branch.shape),
-        "batch": request.batch,
-        "accumulate": request.accumulate,
-        "learning_rate": request.learning_rate,
-        "drop": request.drop,
-        "held_out": request.held_out,
-        "seed": request.seed,
     }
     if request.unlock:
         configuration["unlocked"] = True
     return Session(
-        out,
-        configuration,
-        request.seed,
-        request.minutes,
-        group=group,
-        precision=precision,
+        out, configuration, request.seed, request.minutes, group=group, precision=precision
     )
-
-
-def _precision(request: ControlTrain, device: str) -> Precision:
-
-    return fast_precision(device) if request.precision == "auto" else request.precision
 
 
 def _save(request: ControlTrain, out: Path, job: TrainingJob, trained: Trained) -> None:
@@ -363,7 +331,6 @@ def _save(request: ControlTrain, out: Path, job: TrainingJob, trained: Trained) 
 def _report(
     request: ControlTrain, out: Path, job: TrainingJob, trained: Trained, shown: CaptionedImages
 ) -> ControlTrained:
-
     last, outcome = trained.measurements[-1], trained.outcome
     sampled = [one for one in trained.measurements if one.fidelity is not None]
     folder = out / BRANCH

@@ -42,6 +42,7 @@ from ..folders import contents
 from ..models.hub import named_by_user
 from ..requests.base import checked
 from ..requests.finetune import Fit
+from ..text_safety import counted
 from ..types import HiddenLayer, Silent
 from .fitting import base_of, fit_problem, note_data, note_out_of_distribution, source_of
 
@@ -255,7 +256,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         read = model.head.weight.shape[1] // 2
         if kind == "row" and columns is None and _width(items) != read:
             raise BadInput(
-                f"X has {_width(items)} columns, and this fit reads {read}.",
+                f"X has {counted(_width(items), 'column')}, and this fit reads {read}.",
                 "Pass the columns that it was fitted on.",
             )
         unusual: list[int] = []

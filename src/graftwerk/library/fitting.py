@@ -20,6 +20,7 @@ from ..models.fetching import offer
 from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_ENCODER, checked
 from ..requests.finetune import Compare, Fit
+from ..text_safety import counted
 from ..types import Monitor, Silent
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     facts = problem.facts
     if facts.test < _FEW_TESTS:
         monitor.note(
-            f"only {facts.test} test examples: the score is unreliable; give more data, or --test"
+            f"only {counted(facts.test, 'test example')}: the score is unreliable; give more data, "
+            "or --test"
         )
     note_out_of_distribution(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
     return problem

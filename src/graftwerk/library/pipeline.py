@@ -34,6 +34,7 @@ from ..generation.validate import require_measure
 from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_PIPELINE, checked, require_effect
 from ..requests.generate import NEEDS, Generate
+from ..text_safety import counted
 from ..types import Denoiser, Monitor, Silent
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class GeneratedImages:
         report = self.report
         return (
             f"GeneratedImages({len(self)} of {report.width} x {report.height} pixels, "
-            f"{report.prompt!r}, {report.model!r}, {report.steps} steps of {report.sampler})"
+            f"{report.prompt!r}, {report.model!r}, {counted(report.steps, 'step')} of "
+            f"{report.sampler})"
         )
 
     def _repr_html_(self) -> str:
@@ -327,7 +329,7 @@ class Pipeline:
         They are spaced as in Karras et al. (2022), for flow matching as by the model's scheduler.
         """
         if steps < 1:
-            raise BadInput(f"{steps} steps are too few.", "Take 1 or more.")
+            raise BadInput(f"{counted(steps, 'step is', 'steps are')} too few.", "Take 1 or more.")
         model = self.steered.frozen
         return noise_levels(model.noise_at(*model.size), steps, "karras")
 

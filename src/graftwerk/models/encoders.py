@@ -1,7 +1,7 @@
 """Loading encoders by name, caching of text vectors, and batch encoding of image files."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from ..errors import BadFile, BadInput, LimitExceeded
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..results import Familiarity, Skipped
 from ..settings import settings
-from ..types import Encoder, HiddenLayer, Monitor, Role, Vectors
+from ..text_safety import counted
+from ..types import Advance, Encoder, HiddenLayer, Monitor, Role, Vectors
 from . import static_encoder
 from .checkpoint import ModelFolder, fingerprint
 from .hub import loading, locate
@@ -200,10 +201,7 @@ class CachingEncoder:
         self._cached: dict[tuple[Role, str], Vectors] = {}
 
     def encode_texts(
-        self,
-        texts: Sequence[str],
-        role: Role = "document",
-        advance: Callable[[int], None] | None = None,
+        self, texts: Sequence[str], role: Role = "document", advance: Advance | None = None
     ) -> Vectors:
         """Encode the texts that are not cached; `advance` counts only those."""
         requested = list(dict.fromkeys(texts))
@@ -220,9 +218,7 @@ class CachingEncoder:
             return np.empty((0, self.dimension), dtype=np.float32)
         return np.concatenate([found[text] for text in texts])
 
-    def encode_images(
-        self, images: Sequence[Any], advance: Callable[[int], None] | None = None
-    ) -> Vectors:
+    def encode_images(self, images: Sequence[Any], advance: Advance | None = None) -> Vectors:
         """Encode images, without caching."""
         return self._encoder.encode_images(images, advance)
 
@@ -387,7 +383,8 @@ def real_images_in(folder: str) -> list[str]:
     paths, _ = list_images([folder])
     if len(paths) < _FEWEST_REAL:
         raise BadInput(
-            f"{folder} holds {len(paths)} images; {_FEWEST_REAL} are needed to know what is usual.",
+            f"{folder} holds {counted(len(paths), 'image')}; {_FEWEST_REAL} are needed to know "
+            "what is usual.",
             "Name a folder with more.",
         )
     return paths

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from ..errors import BadFile, BadInput
 from ..results import Modality
-from ..types import Encoder, HiddenLayer, Role, Vectors
+from ..types import Advance, Encoder, HiddenLayer, Role, Vectors
 from .checkpoint import ModelFolder, own_classes, read_object
 from .ood import Familiar, States, load_familiar
 from .text_encoder import TextEncoder, TokenIds, TokenReader, cannot_read, check_finite
@@ -128,10 +128,7 @@ class ImageEncoder:
     unit_length: bool = True
 
     def encode_texts(
-        self,
-        texts: Sequence[str],
-        role: Role = "document",
-        advance: Callable[[int], None] | None = None,
+        self, texts: Sequence[str], role: Role = "document", advance: Advance | None = None
     ) -> Vectors:
         """Encode texts with a joint model.
 
@@ -142,9 +139,7 @@ class ImageEncoder:
             raise cannot_read(self.name, "texts", self.reads)
         return self.texts.encode_texts(texts, role, advance)
 
-    def encode_images(
-        self, images: Sequence[Any], advance: Callable[[int], None] | None = None
-    ) -> Vectors:
+    def encode_images(self, images: Sequence[Any], advance: Advance | None = None) -> Vectors:
         """Encode `PIL.Image` images, in order.
 
         Raises:
@@ -152,9 +147,7 @@ class ImageEncoder:
         """
         return self.examine(images, advance).vectors
 
-    def examine(
-        self, images: Sequence[Any], advance: Callable[[int], None] | None = None
-    ) -> Examined:
+    def examine(self, images: Sequence[Any], advance: Advance | None = None) -> Examined:
         """Return the vectors and hidden states of images; raises as `encode_images` does."""
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
         states = [np.empty((0, self.width), dtype=np.float32)]
@@ -256,7 +249,7 @@ def as_logits(encoder: ImageEncoder) -> ImageEncoder:
 
 
 def encode_and_compare(
-    encoder: Encoder, images: Sequence[Any], advance: Callable[[int], None] | None = None
+    encoder: Encoder, images: Sequence[Any], advance: Advance | None = None
 ) -> tuple[Vectors, Float64[np.ndarray, " n"] | None]:
     """Encode images, and measure how far each is from the encoder's training distribution.
 

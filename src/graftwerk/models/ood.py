@@ -21,7 +21,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,8 @@ from jaxtyping import Float32, Float64
 
 from .. import files
 from ..errors import BadFile, BadInput, Damaged, LimitExceeded
+from ..text_safety import counted
+from ..types import Advance
 
 if TYPE_CHECKING:
     from .image_encoder import ImageEncoder
@@ -78,7 +80,7 @@ def make_familiar(
     encoder: "ImageEncoder",
     images: Sequence[Any],
     false_alarm_rate: float = FALSE_ALARM_RATE,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Familiar:
     """Compute an encoder's in-distribution statistics from images.
 
@@ -94,7 +96,8 @@ def make_familiar(
     least = least_images(encoder.width, false_alarm_rate)
     if len(images) < least:
         raise BadInput(
-            f"{len(images)} images are too few to learn what is familiar to {encoder.name}.",
+            f"{counted(len(images), 'image is', 'images are')} too few to learn what is familiar "
+            f"to {encoder.name}.",
             f"Give at least {least:,}.",
         )
     states = encoder.examine(images, advance).states

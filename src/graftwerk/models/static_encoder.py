@@ -30,9 +30,10 @@ from ..cache import cached_folder
 from ..errors import BadFile
 from ..results import Modality
 from ..settings import settings
-from ..types import Role, Vectors
+from ..text_safety import counted
+from ..types import Advance, Role, Vectors
 from .checkpoint import ModelFolder
-from .text_encoder import TextEncoder, TokenReader, batches, cannot_read, check_finite
+from .text_encoder import ReadsTexts, TextEncoder, TokenReader, batches, check_finite
 
 MODEL_TYPE = "model2vec"
 _DIMENSION = 384
@@ -47,7 +48,7 @@ _MARKERS = "#\u2581\u0120"  # with these, tokenizers mark the start or continuat
 
 
 @dataclass
-class StaticEncoder:
+class StaticEncoder(ReadsTexts):
     """A frozen static encoder; see `types.Encoder`.
 
     Attributes:
@@ -67,7 +68,7 @@ class StaticEncoder:
         self,
         texts: Sequence[str],
         role: Role = "document",  # noqa: ARG002
-        advance: Callable[[int], None] | None = None,
+        advance: Advance | None = None,
     ) -> Vectors:
         """Encode texts in order, without truncation."""
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
@@ -82,22 +83,6 @@ class StaticEncoder:
         # No known token: use the last axis, where tokens vary least, so that nothing is near.
         vectors[lengths[:, 0] == 0, -1] = 1.0
         return check_finite(self.name, vectors / np.where(lengths == 0, 1.0, lengths))
-
-    def encode_images(
-        self,
-        images: Sequence[Any],  # noqa: ARG002
-        advance: Callable[[int], None] | None = None,  # noqa: ARG002
-    ) -> Vectors:
-        """Refuse images.
-
-        Raises:
-            BadInput: always.
-        """
-        raise cannot_read(self.name, "images", self.reads)
-
-    def count_tokens(self, text: str) -> int:
-        """Return the number of tokens in `text`."""
-        return self.tokens.count(text)
 
 
 def distilled(name: str, base_fingerprint: str, make_base: Callable[[], TextEncoder]) -> Path:
@@ -149,7 +134,8 @@ def read_static(folder: ModelFolder) -> tuple[TokenReader, Float32[np.ndarray, "
     table = tensors["embeddings"].astype(np.float32, copy=False)
     if len(table) < tokens.vocabulary_size:
         raise BadFile(
-            f"{folder.path} has {len(table):,} vectors for {tokens.vocabulary_size:,} tokens.",
+            f"{folder.path} has {counted(len(table), 'vector')} for "
+            f"{counted(tokens.vocabulary_size, 'token')}.",
             "Copy the whole folder again.",
         )
     return tokens, table

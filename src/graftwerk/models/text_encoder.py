@@ -16,7 +16,7 @@ from jaxtyping import Int64
 from .. import files, limits
 from ..errors import BadFile, BadInput, Damaged
 from ..results import Modality
-from ..types import Role, Vectors
+from ..types import Advance, Role, Vectors
 from .checkpoint import ModelFolder, open_folder, read_object
 from .hub import within
 
@@ -179,8 +179,28 @@ def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
 _CHUNK = 4096  # texts tokenized and sorted at a time; limits memory and keeps progress updated
 
 
+class ReadsTexts:
+    """What encoders of texts alone share: a tokenizer, and that they refuse images."""
+
+    name: str
+    tokens: TokenReader
+    reads: frozenset[Modality]
+
+    def encode_images(self, images: Sequence[Any], advance: Advance | None = None) -> Vectors:  # noqa: ARG002
+        """Refuse images.
+
+        Raises:
+            BadInput: always.
+        """
+        raise cannot_read(self.name, "images", self.reads)
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens in `text`, without special tokens."""
+        return self.tokens.count(text)
+
+
 @dataclass
-class TextEncoder:
+class TextEncoder(ReadsTexts):
     """A frozen text encoder; see `types.Encoder`.
 
     Attributes:
@@ -207,10 +227,7 @@ class TextEncoder:
     reads: frozenset[Modality] = frozenset({"text"})
 
     def encode_texts(
-        self,
-        texts: Sequence[str],
-        role: Role = "document",
-        advance: Callable[[int], None] | None = None,
+        self, texts: Sequence[str], role: Role = "document", advance: Advance | None = None
     ) -> Vectors:
         """Encode texts in order; duplicates are computed once.
 
@@ -236,22 +253,6 @@ class TextEncoder:
                 if advance is not None:
                     advance(done)
         return vectors
-
-    def encode_images(
-        self,
-        images: Sequence[Any],  # noqa: ARG002
-        advance: Callable[[int], None] | None = None,  # noqa: ARG002
-    ) -> Vectors:
-        """Refuse images.
-
-        Raises:
-            BadInput: always.
-        """
-        raise cannot_read(self.name, "images", self.reads)
-
-    def count_tokens(self, text: str) -> int:
-        """Return the number of tokens in `text`, without special tokens."""
-        return self.tokens.count(text)
 
     def _run(self, rows: list[list[int]], skip: int) -> Iterator[tuple[list[int], Vectors]]:
         """Yield the vectors of each batch with the indices of its items in `rows`."""

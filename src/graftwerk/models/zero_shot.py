@@ -22,7 +22,8 @@ from ..data.image_folder import LabelledImage, read_image_folder
 from ..errors import BadFile, BadInput, LimitExceeded, WrongBase
 from ..metrics import calibration
 from ..requests.models import Classify
-from ..types import Encoder, Monitor
+from ..text_safety import counted
+from ..types import Advance, Encoder, Monitor
 from .checkpoint import class_number, read_object
 from .encoders import encode_image_files
 from .image_encoder import ImageEncoder, as_logits, unit
@@ -86,7 +87,7 @@ def _check(labels: Sequence[str]) -> None:
         )
     if len(labels) > limits.LABELS:
         raise LimitExceeded(
-            f"{len(labels):,} labels; at most {limits.LABELS:,} are distinguished.",
+            f"{counted(len(labels), 'label')}; at most {limits.LABELS:,} are distinguished.",
             "Leave some out, or classify in steps, coarse labels first.",
         )
 
@@ -216,7 +217,7 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
     different = tuple(dict.fromkeys(templates))
     if len(different) > limits.TEMPLATES:
         raise LimitExceeded(
-            f"{len(different):,} templates; at most {limits.TEMPLATES:,} are used.",
+            f"{counted(len(different), 'template')}; at most {limits.TEMPLATES:,} are used.",
             "Choose the best.",
         )
     return different
@@ -246,7 +247,7 @@ def label_vectors(
     encoder: Encoder,
     labels: Sequence[str],
     templates: Sequence[str],
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> Float32[np.ndarray, "l d"]:
     """Return the unit vector of each label: the mean over the templates.
 
@@ -427,10 +428,10 @@ def describe(found: TemperatureFit | None, labels: Sequence[str]) -> str:
             "not calibrated: the model's own scale; --calibrate FOLDER fits it to labelled images"
         )
     line = (
-        f"temperature {found.temperature:.3g}, fitted on {found.pictures:,} images of "
+        f"temperature {found.temperature:.3g}, fitted on {counted(found.pictures, 'image')} of "
         f"{found.source}: calibration error {found.ece_before:.3f} before, {found.ece_after:.3f} "
         "after on images that the fit did not see"
     )
     if found.labels_hash != hash_of_labels(labels):
-        line += f"; with {found.labels:,} other labels, so for these it is a guess"
+        line += f"; with {counted(found.labels, 'other label')}, so for these it is a guess"
     return line

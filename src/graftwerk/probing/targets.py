@@ -15,6 +15,7 @@ from ..data.image_folder import TABLES, ImageRow, read_image_tables
 from ..data.tables import is_number
 from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.intervals import percentile_interval, resample
+from ..text_safety import counted
 
 _STRENGTHS = np.logspace(-2, 8, 21)  # tried, on values of unit spread
 _RESAMPLES = 1_000
@@ -212,8 +213,8 @@ def require_enough(known: ProbeTargets, targets: Sequence[str], objects: int) ->
     total = count + known.left_out
     why = f": {known.left_out:,} of {total:,} were left out because they hold {held}"
     raise BadInput(
-        f"{count} images are too few for a linear probe, which needs {FEWEST}"
-        f"{why if known.left_out else ''}.",
+        f"{counted(count, 'image is', 'images are')} too few for a linear probe, which needs "
+        f"{FEWEST}{why if known.left_out else ''}.",
         _more(objects),
     )
 

@@ -25,7 +25,7 @@ from ..metrics.distributions import frechet_distance
 from ..metrics.edges import count_pairs, quality_of
 from ..metrics.plots import image_sheet
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from ..training.state import Loss, generator_for, initialise
 from .cached import encode_rows, open_latents
 from .judge import objects_right
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
@@ -241,9 +241,7 @@ class Work:
         batch = {"picture": as_tensors(self._scenes.rows(numbers))["picture"], "share": share}
         return batch if self._latents is None else batch | {"latents": self._latents.of(numbers)}
 
-    def loss(
-        self, batch: Mapping[str, Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:
         """Loss of the reconstructions, and the KL divergence of latents that are trained."""
         images = as_input(batch["picture"].to(self._setting.device))
         if self._latents is None:

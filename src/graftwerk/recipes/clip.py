@@ -27,7 +27,7 @@ from ..models.ood import FALSE_ALARM_RATE, least_images, make_familiar, save_fam
 from ..models.transformers import load_network, quiet
 from ..models.zero_shot import LOCATION, save_templates
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from ..training.state import Loss, generator_for, initialise
 from ..types import Encoder
 from .cached import LENGTH, make_tokenizer, open_captions, until_end
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
@@ -220,11 +220,7 @@ class Work:
         images = as_tensors(self._scenes.rows(numbers))["picture"]
         return {"tokens": self._captions.of(numbers, first), "picture": images}
 
-    def loss(
-        self,
-        batch: Mapping[str, Tensor],
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:  # noqa: ARG002
         """Cross-entropy from images to captions, and from captions to images."""
         pairs = {name: value.to(self._setting.device) for name, value in batch.items()}
         images = self._network.get_image_features(as_input(pairs["picture"])).pooler_output

@@ -20,7 +20,7 @@ from ..errors import WrongBase
 from ..models.checkpoint import open_folder
 from ..models.transformers import load_network, quiet
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from ..training.state import Loss, generator_for, initialise
 from .autoencoder import latents_identity
 from .cached import Captions, make_tokenizer, open_captions, open_latents, tokens_of
 from .evaluate import measure_sampled
@@ -114,9 +114,7 @@ class Work:
         )
         return {"tokens": tokens, "latents": self._latents.of(numbers)}
 
-    def loss(
-        self, batch: Mapping[str, Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:
         """Mean squared error of `v`."""
         device = self._setting.device
         latents = batch["latents"].to(device)

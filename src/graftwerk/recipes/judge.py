@@ -13,6 +13,7 @@ from torch.nn import functional
 from ..blocks.networks import JUDGE_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..training.session import Plan
+from ..training.state import Loss
 from .perception import SceneTask, Sizes, total_of
 from .registry import HELD_OUT_WORLD, Setting
 from .scenes import ABSENT, Rows, Scenes, facts_of_row, open_scenes
@@ -48,11 +49,7 @@ class Work(SceneTask):
         super().__init__(JudgeNetwork(config), config, scenes, setting)
         self._bias[0] = _FEW
 
-    def loss(
-        self,
-        batch: Mapping[str, Tensor],
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:  # noqa: ARG002
         """Sum of the losses of all outputs."""
         scene = {name: value.to(self._setting.device) for name, value in batch.items()}
         grids = self._network(as_input(scene["picture"]))

@@ -21,7 +21,7 @@ from ..diffusion.pipeline import LatentSpace, load_part
 from ..errors import WrongBase
 from ..models.checkpoint import NOISE_AWARE
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from ..training.state import Loss, generator_for, initialise
 from .autoencoder import latents_identity
 from .cached import open_latents
 from .diffusion import Sizes
@@ -89,9 +89,7 @@ class Work:
         numbers = in_order(len(self._labels), first, count, self._setting.seed)
         return {"latents": self._latents.of(numbers), "labels": self._labels[numbers]}
 
-    def loss(
-        self, batch: Mapping[str, Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:
         """Binary cross-entropy, averaged over the labels."""
         device = self._setting.device
         latents = batch["latents"].to(device)

@@ -21,7 +21,7 @@ from ..blocks.networks import (
     load_perception,
 )
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from ..training.state import Loss, generator_for, initialise
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
 from .scenes import Scenes, as_tensors, in_order, open_scenes
@@ -95,11 +95,7 @@ class Work(SceneTask):
         super().__init__(PerceptionNetwork(config), config, scenes, setting)
         self._bias[-len(JOINTS) :] = _RARE
 
-    def loss(
-        self,
-        batch: Mapping[str, Tensor],
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:  # noqa: ARG002
         """Sum of the losses of all maps."""
         scene = {name: value.to(self._setting.device) for name, value in batch.items()}
         views = self._network(as_input(scene["picture"]))

@@ -15,6 +15,7 @@ from .. import files, folders
 from ..errors import BadFile, BadInput
 from ..models.hub import PREFIX, builtin_folder
 from ..models.trainable import WEIGHTS
+from ..text_safety import counted
 from ..training.session import Outcome
 from .registry import SIDE, Entry, find
 
@@ -216,7 +217,7 @@ def history_of(folder: Path) -> list[dict[str, Any]]:
 
 def _reported(training: Mapping[str, Any]) -> str:
     minutes = f"{training['seconds'] / 60:,.0f} minutes"
-    seen = f"{training['items']:,} items in {training['steps']:,} steps"
+    seen = f"{counted(training['items'], 'item')} in {counted(training['steps'], 'step')}"
     return f"{seen} and {minutes} on {training['hardware']}"
 
 

@@ -14,7 +14,7 @@ from ..forecast.network import MODEL_TYPE, QUANTILES, SeriesForecaster, as_input
 from ..forecast.synthetic import synthetic_series
 from ..models.trainable import load_own
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from ..training.state import Loss, generator_for, initialise
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
 
@@ -95,11 +95,7 @@ class Work:
         targets = torch.from_numpy(np.stack([target for _, target, _ in made])).float()
         return as_inputs([reported for reported, _, _ in made]) | {"target": targets}
 
-    def loss(
-        self,
-        batch: Mapping[str, Tensor],
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:  # noqa: ARG002
         """The quantile loss, near leads counting more; of each series its logarithm counts."""
         batch = {name: value.to(self._setting.device) for name, value in batch.items()}
         weight = torch.arange(1, LEADS + 1, device=self._setting.device) ** -0.5

@@ -250,7 +250,7 @@ class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
     data: PathField = Field(
         description=(
             "zip file or folder of images, each with a NAME.npz that holds `boundaries` "
-            "[people height width]"
+            "(people x height x width)"
         ),
         json_schema_extra=POSITIONAL,
     )

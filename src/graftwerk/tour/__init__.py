@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__, files, folders, requests
+from .. import __version__, files, folders
 from ..errors import BadFile
+from ..requests.models import Tour
 from ..results import TourResult
 from ..types import Monitor
 from . import images, recorded, steering, text
@@ -47,11 +48,11 @@ class Chapter:
 
     title: str
     template: str
-    build: Callable[[Path, requests.Tour, Monitor], dict[str, Any]]
+    build: Callable[[Path, Tour, Monitor], dict[str, Any]]
     about: str = ""
     seconds: tuple[int, int] = (0, 0)
 
-    def cost(self, request: requests.Tour) -> int:
+    def cost(self, request: Tour) -> int:
         """Seconds to expect."""
         return self.seconds[1 if request.full else 0]
 
@@ -125,7 +126,7 @@ CHAPTERS: tuple[Chapter, ...] = (
 )
 
 
-def run(request: requests.Tour, monitor: Monitor) -> TourResult:
+def run(request: Tour, monitor: Monitor) -> TourResult:
     """Run every chapter; `index.html` is written at the start and again after each chapter.
 
     An interrupted tour continues with the next chapter.
@@ -151,7 +152,7 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
     )
 
 
-def _announce(shown: list[_Part], request: requests.Tour, monitor: Monitor) -> None:
+def _announce(shown: list[_Part], request: Tour, monitor: Monitor) -> None:
     rest = [part.chapter for part in shown if part.html is None]
     if len(rest) < len(shown):
         done = len(shown) - len(rest)
@@ -171,7 +172,7 @@ def _duration(seconds: int) -> str:
     return f"{seconds} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
-def _retained(chapter: Chapter, request: requests.Tour) -> _Part:
+def _retained(chapter: Chapter, request: Tour) -> _Part:
     """Load the result of a chapter that an interrupted tour has finished."""
     with suppress(BadFile, KeyError, TypeError, ValueError):
         stored = files.read_json(_store(chapter, request))
@@ -180,7 +181,7 @@ def _retained(chapter: Chapter, request: requests.Tour) -> _Part:
     return _Part(chapter)
 
 
-def _build(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
+def _build(chapter: Chapter, request: Tour, monitor: Monitor) -> _Part:
     began = time.perf_counter()
     content = chapter.build(request.out, request, monitor)
     html = _environment(request.out).get_template(chapter.template).render(content)
@@ -190,11 +191,11 @@ def _build(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
     return part
 
 
-def _store(chapter: Chapter, request: requests.Tour) -> Path:
+def _store(chapter: Chapter, request: Tour) -> Path:
     return request.out / PARTS / f"{chapter.template}.json"
 
 
-def _key(request: requests.Tour) -> list[Any]:
+def _key(request: Tour) -> list[Any]:
     return [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
 
 
@@ -229,7 +230,7 @@ def _front(folder: Path) -> dict[str, Any]:
     return {name: recorded.load(name, folder) for name in ("compare", "prompts", "control")}
 
 
-def _render(shown: list[_Part], front: dict[str, Any], request: requests.Tour) -> str:
+def _render(shown: list[_Part], front: dict[str, Any], request: Tour) -> str:
     template = _environment(request.out).get_template("page.html.jinja")
     return template.render(
         parts=shown,

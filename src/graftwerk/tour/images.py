@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import folders, requests
+from .. import folders
 from ..commands import blocks, classify, condition, generate, search
 from ..commands import evaluate as probe
 from ..commands import search as index
 from ..data.tables import read_table
+from ..requests.control import ConditionList, MakeCondition
+from ..requests.generate import Generate
+from ..requests.models import BlocksRender, BlocksShow, Classify, Readout, RecipeEval, Tour
+from ..requests.search import IndexAdd, Search
 from ..types import Monitor, Silent
 from . import recorded
 
@@ -38,14 +42,14 @@ EVALUATED = 24  # prompts of each kind, of the full tour
 _PHOTOGRAPH = ("sklearn", "datasets/images/china.jpg")
 
 
-def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def generate_and_search(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Show a scene, generate from prompts, search and classify rendered images."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     location = folder / "images"
     folders.remove(location, owner=folder)
     location.mkdir(parents=True)
     sheet = blocks.run_blocks_show(
-        requests.BlocksShow(scene=SCENE, out=location / "scene.png", **common), Silent()
+        BlocksShow(scene=SCENE, out=location / "scene.png", **common), Silent()
     )
     generated = generate_prompts(folder, request, monitor, PROMPTS if request.full else PROMPTS[:1])
     entry = None if request.full else recorded.load("prompts", folder)
@@ -63,12 +67,12 @@ def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) 
     }
 
 
-def _measured(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def _measured(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Return how often an image matches its prompt; measured live in the full tour."""
     entry = recorded.load("evaluation", folder)
     if not request.full:
         return entry
-    requested = requests.RecipeEval(
+    requested = RecipeEval(
         name="diffusion", count=EVALUATED, seed=request.seed, device=request.device
     )
     figures = blocks.run_recipe_eval(requested, monitor).figures
@@ -79,12 +83,12 @@ def _measured(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[st
 
 
 def generate_prompts(
-    folder: Path, request: requests.Tour, monitor: Monitor, prompts: Sequence[str] = PROMPTS
+    folder: Path, request: Tour, monitor: Monitor, prompts: Sequence[str] = PROMPTS
 ) -> dict[str, Any]:
     """Generate four images for each prompt."""
     generated = []
     for number, prompt in enumerate(prompts):
-        requested = requests.Generate(
+        requested = Generate(
             prompt=prompt,
             out=folder / "images" / f"prompt-{number}",
             seed=request.seed,
@@ -99,18 +103,16 @@ def _search_images(
     location: Path, common: dict[str, Any], image: str, monitor: Monitor
 ) -> dict[str, Any]:
     data, out = location / "scenes", location / "index"
-    blocks.run_blocks_render(requests.BlocksRender(count=RENDERED, out=data, **common), monitor)
+    blocks.run_blocks_render(BlocksRender(count=RENDERED, out=data, **common), monitor)
     captions = _captions(data)
     added = index.run_index_add(
-        requests.IndexAdd(
-            paths=sorted(captions), index=out, encoder="builtin/blocks-clip", **common
-        ),
+        IndexAdd(paths=sorted(captions), index=out, encoder="builtin/blocks-clip", **common),
         monitor,
     )
     found = []
     for query, words in [*SEARCHED.items(), (image, None)]:
         result = search.run_search(
-            requests.Search(query=query, index=out, k=HITS, mode="vector", **common), monitor
+            Search(query=query, index=out, k=HITS, mode="vector", **common), monitor
         )
         right = {path for path in captions if words and all(w in captions[path] for w in words)}
         hits = sum(hit.path in right for hit in result.hits)
@@ -122,13 +124,9 @@ def _search_images(
 
 def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
     data = location / "objects"
-    blocks.run_blocks_render(
-        requests.BlocksRender(count=CLASSIFIED, objects=1, out=data, **common), monitor
-    )
+    blocks.run_blocks_render(BlocksRender(count=CLASSIFIED, objects=1, out=data, **common), monitor)
     captions = _captions(data)
-    requested = requests.Classify(
-        pictures=[str(data / "train")], labels=list(LABELS), k=1, **common
-    )
+    requested = Classify(pictures=[str(data / "train")], labels=list(LABELS), k=1, **common)
     report = classify.classify_images(requested, monitor)
     kinds = [label.split()[-1] for label in LABELS]
     right = sum(
@@ -150,7 +148,7 @@ def _captions(data: Path) -> dict[str, str]:
     return {str(train / name): str(caption) for name, caption in pairs}
 
 
-def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def conditions(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Show Canny's steps on a photograph, and the eight conditions of one scene."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     location = folder / "conditions"
@@ -166,10 +164,10 @@ def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[s
     }
     for name, options in requested.items():
         if options.get("image", photograph) is not None:
-            wish = requests.MakeCondition(out=location / f"{name}.png", **options, **common)
+            wish = MakeCondition(out=location / f"{name}.png", **options, **common)
             made[name] = condition.run_condition(wish, Silent())
         monitor.advance()
-    kinds = condition.run_condition_list(requests.ConditionList(**common), monitor).kinds
+    kinds = condition.run_condition_list(ConditionList(**common), monitor).kinds
     return {"made": made, "kinds": kinds, "number": CONDITIONED, "photograph": photograph}
 
 
@@ -181,7 +179,7 @@ def _photograph() -> str | None:
     return str(path) if path is not None and path.is_file() else None
 
 
-def look_inside(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def look_inside(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Show linear probes of the U-Net and of latents; recorded ones in the short tour."""
     if request.full:
         return {"source": None, **probe_images(folder, request, monitor)}
@@ -189,20 +187,18 @@ def look_inside(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[
     return {"source": entry["source"], **entry["content"]}
 
 
-def probe_images(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def probe_images(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Probe the U-Net for an object's location and latents for the time, and move along both."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     location = folder / "inside"
     folders.remove(location, owner=folder)
     blocks.run_blocks_render(
-        requests.BlocksRender(count=PROBED, objects=1, out=location / "scenes", **common), monitor
+        BlocksRender(count=PROBED, objects=1, out=location / "scenes", **common), monitor
     )
     studies = []
     for at, target in {"middle": "place", "latent": "time"}.items():
         options = {"data": location / "scenes", "at": at, "target": [target], "moved": MOVED}
-        requested = requests.Readout.model_validate(
-            {**options, "out": location / "readout", **common}
-        )
+        requested = Readout.model_validate({**options, "out": location / "readout", **common})
         report = probe.run_readout(requested, monitor)
         studies.append({"read": report, "target": target, "shown": report.moved[-1:]})
     return {"studies": studies, "scenes": PROBED}

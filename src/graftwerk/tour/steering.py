@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from .. import files, folders, requests
+from .. import files, folders
 from ..blocks.captions import caption_of
 from ..blocks.maps import maps_of
 from ..blocks.renderer import render
@@ -20,6 +20,10 @@ from ..conditions.kinds import CONDITIONS
 from ..controlnet.results import Ablation, ControlTrained
 from ..data.images import write_image
 from ..generation.results import Generation
+from ..requests.control import ControlAblation, ControlTrain, GuideSweep, Invert, MakeCondition
+from ..requests.finetune import Fit
+from ..requests.generate import Generate
+from ..requests.models import BlocksRender, Tour
 from ..types import Monitor, Silent
 from . import recorded
 
@@ -54,7 +58,7 @@ _FOG = (205.0, 208.0, 214.0)
 _BY_NIGHT = 0.45
 
 
-def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def guide_by_gradients(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Compare the baseline with guidance, and show what the scale of the guide does."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     location = folder / "guiding"
@@ -62,7 +66,7 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
     pairs = []
     for label in CLASSES if request.full else CLASSES[:1]:
         strawman = generate.run_invert(
-            requests.Invert(
+            Invert(
                 to=f"class={label}",
                 steps=DESCENT,
                 count=GUIDED,
@@ -77,7 +81,7 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
     if not request.full:
         entry = recorded.load("sweep", folder)
         return {**shown, "source": entry["source"], **entry["content"]}
-    requested = requests.GuideSweep(
+    requested = GuideSweep(
         classes=",".join(CLASSES),
         scales=SCALES,
         count=SWEPT,
@@ -90,7 +94,7 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
 
 
 def _guided(label: str, scale: int, location: Path, common: dict[str, Any]) -> Generation:
-    requested = requests.Generate(
+    requested = Generate(
         guide=[f"class={label}:{scale}"],
         count=GUIDED,
         steps=GUIDE_STEPS,
@@ -100,7 +104,7 @@ def _guided(label: str, scale: int, location: Path, common: dict[str, Any]) -> G
     return generate.run_generate(requested, Silent())
 
 
-def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def control(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Generate from conditions of one scene; the full tour also trains a branch and an ablation."""
     location = folder / "control"
     folders.remove(location, owner=folder)
@@ -120,7 +124,7 @@ def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
 
 
 def control_rows(
-    folder: Path, request: requests.Tour, monitor: Monitor, prompts: Sequence[str]
+    folder: Path, request: Tour, monitor: Monitor, prompts: Sequence[str]
 ) -> dict[str, Any]:
     """Generate from each condition of one scene, with each prompt."""
     location = folder / "control"
@@ -137,7 +141,7 @@ def control_rows(
 
 
 def _whole_control(
-    location: Path, request: requests.Tour, maps: dict[str, Path], monitor: Monitor
+    location: Path, request: Tour, maps: dict[str, Path], monitor: Monitor
 ) -> dict[str, Any]:
     """Run every condition, two combined, an ambiguous shape, a training and a tiny ablation."""
     rows = control_rows(location.parent, request, monitor, CONTROL_PROMPTS)
@@ -165,10 +169,10 @@ def _whole_control(
     }
 
 
-def _maps(location: Path, request: requests.Tour, kinds: Sequence[str]) -> dict[str, Path]:
+def _maps(location: Path, request: Tour, kinds: Sequence[str]) -> dict[str, Path]:
     maps = {kind: location / f"{kind}.png" for kind in kinds}
     for kind, path in maps.items():
-        requested = requests.MakeCondition(
+        requested = MakeCondition(
             kind=kind, scene=SCENE, size=SIDE, out=path, seed=request.seed, device=request.device
         )
         condition.run_condition(requested, Silent())
@@ -177,13 +181,13 @@ def _maps(location: Path, request: requests.Tour, kinds: Sequence[str]) -> dict[
 
 def _controlled(
     location: Path,
-    request: requests.Tour,
+    request: Tour,
     prompt: str,
     maps: dict[str, Path],
     weight: int = 1,
     count: int = 1,
 ) -> Generation:
-    requested = requests.Generate(
+    requested = Generate(
         prompt=prompt,
         control=[f"{kind}-map={path}:{weight}" for kind, path in maps.items()],
         count=count,
@@ -203,13 +207,13 @@ def _circle() -> Image.Image:
 
 
 def _trained(
-    location: Path, request: requests.Tour, monitor: Monitor
-) -> tuple[requests.ControlTrain, ControlTrained]:
+    location: Path, request: Tour, monitor: Monitor
+) -> tuple[ControlTrain, ControlTrained]:
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     scenes = location / "scenes"
-    requested = requests.BlocksRender(count=SCENES, out=scenes, **common)
+    requested = BlocksRender(count=SCENES, out=scenes, **common)
     blocks.run_blocks_render(requested, Silent())
-    training = requests.ControlTrain(
+    training = ControlTrain(
         data=scenes / "train",
         condition="segmentation",
         steps=TRAINING_STEPS,
@@ -223,9 +227,9 @@ def _trained(
     return training, condition.run_control_train(training, Silent())
 
 
-def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
+def _ablation(out: Path, request: Tour, monitor: Monitor) -> Ablation:
     monitor.advance()
-    requested = requests.ControlAblation(
+    requested = ControlAblation(
         out=out,
         seeds=1,
         steps=_ABLATION_STEPS,
@@ -239,7 +243,7 @@ def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
     return condition.run_control_ablation(requested, Silent())
 
 
-def style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def style(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Show a LoRA that learned fog; a recorded one in the short tour."""
     if request.full:
         return {"source": None, **train_style(folder, request, monitor)}
@@ -247,7 +251,7 @@ def style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, A
     return {"source": entry["source"], **entry["content"]}
 
 
-def train_style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def train_style(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Make foggy images, train a LoRA on them, and sample the same noise at three scales."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     location = folder / "style"
@@ -255,15 +259,13 @@ def train_style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[
     data, lora, examples = location / "images", location / "lora", location / "examples.png"
     _write_foggy(data, examples)
     tuned = fit.run_fit(
-        requests.Fit(
-            data=str(data), task="generate", how="lora", steps=LORA_STEPS, out=lora, **common
-        ),
+        Fit(data=str(data), task="generate", how="lora", steps=LORA_STEPS, out=lora, **common),
         monitor,
     )
     generated = []
     for number, prompt in enumerate(STYLE_PROMPTS):
         for scale in STYLE_SCALES:
-            requested = requests.Generate(
+            requested = Generate(
                 prompt=prompt,
                 count=STYLE_COUNT,
                 steps=STYLE_STEPS,

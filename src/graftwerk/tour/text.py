@@ -7,10 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .. import files, folders, requests
+from .. import files, folders
 from ..commands import fit, search
 from ..examples import HANDBOOK, QUESTIONS
 from ..rag.results import Answer
+from ..requests.finetune import Compare, Fit, Predict
+from ..requests.models import Tour
+from ..requests.search import Ask, Calibrate, Embed, IndexAdd, IndexVerify, Search
 from ..types import Monitor, Silent
 from . import recorded
 
@@ -47,22 +50,20 @@ _PATTERNS = (
 _STRAY = 0.35  # of the texts name one thing of another topic
 
 
-def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def search_and_ask(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Index the example handbook, search it, ask it, and check the index."""
     location = folder / "handbook-index"
     folders.remove(location, owner=folder)
     common: dict[str, Any] = {"index": location, "seed": request.seed, "device": request.device}
-    added = search.run_index_add(requests.IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
-    calibration = search.run_calibrate(requests.Calibrate(file=QUESTIONS, **common), monitor)
+    added = search.run_index_add(IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
+    calibration = search.run_calibrate(Calibrate(file=QUESTIONS, **common), monitor)
     answers = []
     for question in REQUESTED if request.full else REQUESTED[:SHORT]:
-        answers.append(
-            search.run_ask(requests.Ask(question=question, show_prompt=True, **common), Silent())
-        )
+        answers.append(search.run_ask(Ask(question=question, show_prompt=True, **common), Silent()))
         monitor.advance()
 
     def found(mode: Literal["hybrid", "vector", "text"], k: int) -> Any:
-        return search.run_search(requests.Search(query=SEARCHED, mode=mode, k=k, **common), monitor)
+        return search.run_search(Search(query=SEARCHED, mode=mode, k=k, **common), monitor)
 
     everything = [hit.similarity or 0.0 for hit in found("vector", added.passages).hits]
     return {
@@ -73,13 +74,13 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
         "searches": [found(mode, 2) for mode in ("hybrid", "vector", "text")],
         "any_passage": float(np.mean(everything)),
         "embedded": _embedded(request, monitor),
-        "check": search.run_index_verify(requests.IndexVerify(**common), monitor),
+        "check": search.run_index_verify(IndexVerify(**common), monitor),
         "name": lambda path: Path(path).name,
     }
 
 
-def _embedded(request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    requested = requests.Embed(inputs=list(EMBEDDED), seed=request.seed, device=request.device)
+def _embedded(request: Tour, monitor: Monitor) -> dict[str, Any]:
+    requested = Embed(inputs=list(EMBEDDED), seed=request.seed, device=request.device)
     embedding = search.run_embed(requested, monitor)
     vectors = np.asarray(embedding.vectors)
     return {"texts": EMBEDDED, "cosines": (vectors @ vectors.T).tolist()}
@@ -94,18 +95,16 @@ def _answer(answer: Answer) -> dict[str, Any]:
     return {"report": answer, "steps": steps, "milliseconds": total * 1000}
 
 
-def adapt(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def adapt(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Fit a linear head to short texts and predict; the full tour compares the methods."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     data, head = folder / "topics.csv", folder / "head"
     folders.remove(head, owner=folder)
     files.write_text(data, topic_table(TEXTS, request.seed))
     fitted = fit.run_fit(
-        requests.Fit(data=str(data), target="topic", how="linear", out=head, **common), monitor
+        Fit(data=str(data), target="topic", how="linear", out=head, **common), monitor
     )
-    predicted = fit.run_predict(
-        requests.Predict(fit=head, inputs=list(PREDICTED), **common), monitor
-    )
+    predicted = fit.run_predict(Predict(fit=head, inputs=list(PREDICTED), **common), monitor)
     if request.full:
         content: dict[str, Any] = compare_methods(folder, request, monitor)
         source = None
@@ -116,15 +115,13 @@ def adapt(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, A
     return {"fitted": fitted, "predicted": predicted, "rows": rows, "source": source, **content}
 
 
-def compare_methods(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+def compare_methods(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Compare a head, LoRA and full fine-tuning on the same texts."""
     data, out = folder / "topics.csv", folder / "compare"
     folders.remove(out, owner=folder)
     files.write_text(data, topic_table(TEXTS, request.seed))
     options: dict[str, Any] = {"target": "topic", "top": 1, "epochs": EPOCHS, "out": out}
-    requested = requests.Compare(
-        data=str(data), seed=request.seed, device=request.device, **options
-    )
+    requested = Compare(data=str(data), seed=request.seed, device=request.device, **options)
     return {"comparison": fit.run_compare(requested, monitor)}
 
 

@@ -20,6 +20,8 @@ from .. import files, folders
 from ..errors import BadFile, BadInput, Damaged
 from .session import Plan, Precision
 
+Loss = tuple[Tensor, Mapping[str, Tensor]]  # of a batch, and figures to log
+
 
 def fast_precision(device: str) -> Precision:
     """Return bfloat16 if the device multiplies it faster than float32, else float32.

@@ -280,7 +280,7 @@ def test_values_that_are_no_numbers(model, tmp_path) -> None:
     state = kohya(model, text=False)
     next(iter(state.values()))[0, 0] = float("nan")
     save_file(state, tmp_path / "lora.safetensors")
-    with pytest.raises(Damaged, match="no numbers"):
+    with pytest.raises(Damaged, match="not numbers"):
         ours(model, tmp_path / "lora.safetensors")
 
 

@@ -229,7 +229,7 @@ class TestRefusals:
         tensors = load_file(folder / "adapter_model.safetensors")
         next(iter(tensors.values()))[0, 0] = torch.nan
         save_file(tensors, folder / "adapter_model.safetensors")
-        with pytest.raises(Damaged, match="no numbers"):
+        with pytest.raises(Damaged, match="not numbers"):
             load(folder, network, "fake/bert", "base")
 
     def test_a_changed_file(self, saved):

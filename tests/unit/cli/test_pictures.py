@@ -48,7 +48,7 @@ def test_few_images_are_told_in_full():
     assert "a red\\x1b cube" in text and "\x1b cube" not in text
     assert "0.750" in text and "0.250" in text
     assert "2.3 times the distance that 1% of familiar images exceed" in text
-    assert text.endswith("1 images, 2 labels in 1 templates, e, 1.0 s\nnot calibrated")
+    assert text.endswith("1 image, 2 labels in 1 template, e, 1.0 s\nnot calibrated")
     assert "unlike" not in "\n".join(
         classification_lines(classification(classified(familiarity=NEAR)))
     )

@@ -192,7 +192,7 @@ def test_cut_labels_are_noted(pictures):
     monitor = Recorder()
     run(pictures, labels=["red,blue", "green " * 9], monitor=monitor)
     (note,) = monitor.notes
-    assert note.startswith("1 labels are longer") and "8 tokens" in note
+    assert note.startswith("1 label is longer") and "8 tokens" in note
 
 
 def test_progress_and_stop(pictures):

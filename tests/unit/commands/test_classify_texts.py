@@ -85,7 +85,7 @@ def test_a_table_is_measured_beside_its_chance_level_and_joined(tmp_path, encode
     assert [(one.label, one.predicted) for one in said.details.mistakes] == [("red", "blue")]
     shown = "\n".join(prediction_lines(said))
     assert "guessing among the labels: 0.333" in shown
-    assert "1 rows have labels that were not learned" in " ".join(said.notes)
+    assert "1 row has labels that were not learned" in " ".join(said.notes)
     found = list(csv.DictReader(io.StringIO((tmp_path / "p.csv").read_text())))
     assert [(one["id"], one["colour"]) for one in found] == [(r[0], r[2]) for r in rows]
     assert [one["label"] for one in found] == ["red", "green", "blue", "red", "blue"]

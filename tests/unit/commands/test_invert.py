@@ -77,7 +77,7 @@ def test_what_is_refused(ask, real, tmp_path):
         ask("class=cone", sampling_steps=5)
     with pytest.raises(BadFile, match="nowhere"):
         ask("class=cone", real=tmp_path / "nowhere")
-    with pytest.raises(BadInput, match="holds 1 images; 40 are needed"):
+    with pytest.raises(BadInput, match="holds 1 image; 40 are needed"):
         ask("class=cone", real=real.parent)
     assert not (tmp_path / "out").exists()
 

@@ -194,7 +194,7 @@ def test_windows_1252_is_told_and_other_code_pages_are_not_taken_for_it(write):
 
 def test_short_rows_are_counted_and_long_ones_refused(write):
     table = read_table(write("a,b,c\n1,2,3\n4,5\n6,7,8\n"))
-    assert "1 rows have fewer cells" in table.notes[0]
+    assert "1 row has fewer cells" in table.notes[0]
     with pytest.raises(BadFile, match=r"line 3 of 't\.csv' has 4 cells, but there are 3"):
         read_table(write("a,b,c\n1,2,3\n4,5,6,7\n6,7,8\n"))
 

@@ -53,10 +53,9 @@ def test_titles_and_comments_above_the_header_are_left_out_and_counted(tmp_path,
     assert list(table.columns) == list(HEADER)
     assert list(table.column("text")) == [text for text, *_ in ROWS]
     assert table.places[0] == f"line {len(above) + 2}"
+    words = "row above the header is" if count == 1 else "rows above the header are"
     assert [note for note in table.notes if "above the header" in note] == (
-        [f"{count} rows above the header are left out: {table.notes[0].partition(': ')[2]}"]
-        if count
-        else []
+        [f"{count} {words} left out: {table.notes[0].partition(': ')[2]}"] if count else []
     )
     assert list(read_table(path, Reading(header=False)).columns) == ["1", "2", "3"]
 
@@ -78,7 +77,7 @@ LEVELS = [  # rows of names, the names that are read, what the note says
         ["k", "2023.sold.pieces", "2023.cost.EUR"],
         "joined from 3 rows",
     ),
-    ([("k", "sold", "cost"), ("", "pieces", "EUR")], ["k", "sold", "cost"], "1 rows of units"),
+    ([("k", "sold", "cost"), ("", "pieces", "EUR")], ["k", "sold", "cost"], "1 row of units"),
     (
         [("k", "Q1", "Q2"), ("", "How many?", "How much?"), ("", '{"id":1}', '{"id":2}')],
         ["k", "Q1", "Q2"],
@@ -133,7 +132,7 @@ def test_a_header_that_repeats_is_left_out_and_counted(tmp_path):
     table = read_table(path)
     assert list(table.column("text")) == 2 * [text for text, *_ in ROWS]
     assert table.places[12] == "line 15"
-    assert table.notes == ("1 rows that repeat the header are left out",)
+    assert table.notes == ("1 row that repeats the header is left out",)
     for rows in ("Paris,France\nBerlin,Germany\n", "pos\nneg\n"):  # categories alone
         path.write_text(rows * 6)
         assert len(read_table(path).places) == 12
@@ -216,7 +215,7 @@ def test_a_named_column_finds_the_header_below_other_rows_and_the_sheet(tmp_path
     table = read_table(tmp_path / "a.xlsx", known=("label",))
     assert list(table.column("label")) == [label for _, label, _ in ROWS]
     assert table.notes == (
-        "1 rows above the header are left out: Table 1",
+        "1 row above the header is left out: Table 1",
         "reading the sheet 'Sheet 1 - Table 1'; left out: 'Export Summary'",
     )
 
@@ -245,7 +244,7 @@ def test_what_a_workbook_hides_or_draws_is_counted(tmp_path):
     assert table.column("label")[0] == ""
     assert set(table.notes) == {
         "cells with an error are read as empty: #N/A (1)",
-        "1 hidden sheets left out: 'Secret'",
+        "1 hidden sheet left out: 'Secret'",
         "hidden rows are read too: 1",
         "hidden columns are read too: 1",
         "images left out: 1",

@@ -141,9 +141,9 @@ def test_a_parameter_is_stored_as_it_was_given(tiny):
 
 def test_the_model_is_loaded_once(tiny, monkeypatch):
     loaded = []
-    load = base_model.load_encoder
+    load = base_model.encoders.load_encoder
     monkeypatch.setattr(
-        base_model, "load_encoder", lambda *a, **k: loaded.append(a) or load(*a, **k)
+        base_model.encoders, "load_encoder", lambda *a, **k: loaded.append(a) or load(*a, **k)
     )
     clf = gw.Classifier(str(tiny)).fit(TEXTS, LABELS)
     clf.predict(NEW)
@@ -258,7 +258,7 @@ def test_what_people_get_wrong_is_told(tiny, vit):
         (clf, (["red", " "], ["a", "b"]), r"X\[1\] is an empty text"),
         (clf, (["red", image], ["a", "b"]), r"X\[1\] is an image; this model reads texts"),
         (clf, (np.eye(3), ["a", "b", "a"]), r"X is a 2-D array of numbers; this model reads texts"),
-        (clf, (TEXTS[:3], ["a", None, "b"]), r"1 labels are missing or NaN: y\[1\]"),
+        (clf, (TEXTS[:3], ["a", None, "b"]), r"1 label is missing or NaN: y\[1\]"),
         (clf, (TEXTS[:3], np.array([1, np.nan, 2])), r"missing or NaN: y\[1\]"),
         (clf, (TEXTS[:3], ["a", 1, "b"]), "y mixes types: int, str"),
         (clf, (TEXTS[:3], [["a"], "a", "b"]), "y mixes single labels and lists"),

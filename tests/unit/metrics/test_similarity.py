@@ -39,7 +39,7 @@ def test_with_and_without_header(write, start):
         ('a,"b\nb",1\nc,d,high\n', "line 3 .*has the score 'high'"),
         ("a,b,1\nc,d,nan\n", "line 2 .*'nan'.*finite"),
         ("a,b,inf\nc,d,1\n", "line 1 .*'inf'.*finite"),
-        ("a,b,1\n", "holds 1 pairs"),
+        ("a,b,1\n", "holds 1 pair."),
         ("", "holds 0 pairs"),
         (b"a,b,1\n\xff,d,2\n", "not UTF-8"),
         ('a,b,1\n"c,d,2\n', "not CSV"),

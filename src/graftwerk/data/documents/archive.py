@@ -18,6 +18,7 @@ from xml.parsers import expat
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
+from ...text_safety import counted
 from .document import CHARTS, IMAGES, OBJECTS, Assembly
 
 _PIECE = 1 << 16
@@ -174,7 +175,7 @@ def _measure(archive: zipfile.ZipFile, name: str) -> None:
     packed = max(1, sum(entry.compress_size for entry in entries))
     unpacked = sum(entry.file_size for entry in entries)
     if len(entries) > limits.ZIP_ENTRIES:
-        raise LimitExceeded(f"{name!r} has {len(entries):,} parts.", _hint())
+        raise LimitExceeded(f"{name!r} has {counted(len(entries), 'part')}.", _hint())
     if unpacked > limits.ZIP_UNPACKED or unpacked / packed > limits.ZIP_RATIO:
         raise LimitExceeded(f"{name!r} unpacks {packed:,} bytes to {unpacked:,}.", _hint())
     if any(entry.flag_bits & 1 for entry in entries):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded, few
+from ...text_safety import counted
 from .document import IMAGES, Assembly, Document
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def read_pdf(path: str, content: bytes) -> Document:
         ) from error
     if pages > limits.PDF_PAGES:
         raise LimitExceeded(
-            f"{name!r} has {pages:,} pages; at most {limits.PDF_PAGES:,} are read.",
+            f"{name!r} has {counted(pages, 'page')}; at most {limits.PDF_PAGES:,} are read.",
             "Split the file or leave it out.",
         )
     return _read_pages(reader, path, listener)
@@ -136,7 +137,7 @@ def _lost(
 
 def _pages(numbers: list[int]) -> str:
     shown = few(map(str, numbers))
-    return f"{len(numbers):,} page{'s' if len(numbers) > 1 else ''} ({shown})"
+    return f"{counted(len(numbers), 'page')} ({shown})"
 
 
 def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:

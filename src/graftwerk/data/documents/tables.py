@@ -8,6 +8,7 @@ from typing import Any
 
 from ... import limits
 from ...errors import BadFile
+from ...text_safety import counted
 from .. import raw
 from ..tables import AS_FOUND, Reading, Sheet, Table, json_lines, read_sheets
 from .document import Assembly, Document
@@ -38,7 +39,10 @@ def _unnamed(sheet: Sheet) -> list[str]:
     ]
     if not long:
         return []
-    return [f"{len(long):,} rows have more cells than the header (first: line {long[0]:,})"]
+    return [
+        f"{counted(len(long), 'row has', 'rows have')} more cells than the header (first: line "
+        f"{long[0]:,})"
+    ]
 
 
 def _describe_row(header: Sequence[Any], row: Sequence[Any]) -> str:
@@ -67,7 +71,7 @@ def read_jsonl(path: str, content: bytes, reading: Reading = AS_FOUND) -> Docume
                 "One JSON value a line is read.",
             ) from error
         assembly.add(described, line=line, alone=True)
-    return assembly.finish(path, (), f"{encoding.upper()}, JSON lines, {len(rows):,} rows")
+    return assembly.finish(path, (), f"{encoding.upper()}, JSON lines, {counted(len(rows), 'row')}")
 
 
 def read_parquet(path: str, content: bytes, reading: Reading = AS_FOUND) -> Document:  # noqa: ARG001

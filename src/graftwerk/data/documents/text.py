@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ... import limits
 from ...errors import LimitExceeded
+from ...text_safety import counted
 from .. import raw
 from .document import HEADING_CHARACTERS, Block, Document, Outline
 
@@ -49,7 +50,7 @@ def _read(
     lines = text.count("\n") + text.count("\r")
     if lines > limits.TEXT_LINES:
         raise LimitExceeded(
-            f"{name!r} has {lines:,} lines; at most {limits.TEXT_LINES:,} are read.",
+            f"{name!r} has {counted(lines, 'line')}; at most {limits.TEXT_LINES:,} are read.",
             "Split the file or leave it out.",
         )
     return Document(path, "text", text, find(text), notes=raw.encoding_notes(found, encoding))

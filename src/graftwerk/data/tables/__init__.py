@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import BadInput
+from ...text_safety import counted
 from .columnar import json_lines
 from .header import USUAL_TARGETS
 from .numbers import NumberFormat
@@ -100,7 +101,10 @@ def with_one_hot(table: Table, target: str | None) -> Table:
     labels = [row[0] if row and single else row for row in rows]
     columns = {name: cells for name, cells in table.columns.items() if name not in parts}
     kind = "one class a row" if single else "several labels a row"
-    note = f"labels are read from {len(parts)} columns of 0 and 1, {kind}: {', '.join(parts)}"
+    note = (
+        f"labels are read from {counted(len(parts), 'column')} of 0 and 1, {kind}: "
+        f"{', '.join(parts)}"
+    )
     return replace(table, columns=columns | {str(target): labels}, notes=(*table.notes, note))
 
 

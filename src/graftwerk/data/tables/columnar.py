@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
+from ...text_safety import counted
 from .table import ARROW_SPLITS, ARROW_STATE, Table, require_rows
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _from_objects(
 ) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns, notes = unnest({name: [row.get(name) for row in rows] for name in names})
-    words = f"{encoding.upper()}, JSON objects, {len(rows):,} rows"
+    words = f"{encoding.upper()}, JSON objects, {counted(len(rows), 'row')}"
     return Table(path, columns, locations, words, notes)
 
 
@@ -317,7 +318,7 @@ def _as_table(
     columns, nested = unnest(columns)
     count = max(map(len, columns.values()), default=0)
     locations = [f"row {number}" for number in range(1, count + 1)]
-    return Table(path, columns, locations, f"{form}, {count:,} rows", (*notes, *nested))
+    return Table(path, columns, locations, f"{form}, {counted(count, 'row')}", (*notes, *nested))
 
 
 def _named(value: Any, names: list[Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import folders, limits
 from ...errors import BadFile, BadInput, LimitExceeded
+from ...text_safety import counted
 from .. import raw
 from .delimited import NAMES, Findings, Parsed, parse
 from .header import (
@@ -262,7 +263,9 @@ def split_header(
     if not rows or header is False:
         return None, []
     above = count_comments(rows) or _rows_above(rows, known)
-    notes = _left_out(f"{above} rows above the header", rows[:above])
+    notes = _left_out(
+        counted(above, "row above the header is", "rows above the header are"), rows[:above]
+    )
     del rows[:above], lines[:above]
     first = rows[0]
     copies = header_copies(rows)
@@ -273,7 +276,10 @@ def split_header(
     for n in copies[::-1]:
         del rows[n], lines[n]
     if copies:
-        notes.append(f"{len(copies):,} rows that repeat the header are left out")
+        what = counted(
+            len(copies), "row that repeats the header is", "rows that repeat the header are"
+        )
+        notes.append(f"{what} left out")
     if levels and is_grouped(rows):
         first = join_levels(rows[: levels + 1])
         notes.append(
@@ -281,7 +287,8 @@ def split_header(
             "reads one)"
         )
     elif levels:
-        what = f"{levels} rows of units or descriptions below the header (--header reads them)"
+        below = "of units or descriptions below the header (--header reads them)"
+        what = counted(levels, f"row {below} is", f"rows {below} are")
         notes += _left_out(what, rows[1 : levels + 1])
     del rows[: levels + 1], lines[: levels + 1]
     return first, notes
@@ -289,7 +296,7 @@ def split_header(
 
 def _left_out(what: str, rows: Sequence[Sequence[Any]]) -> list[str]:
     shown = [next((str(cell) for cell in row if str(cell).strip()), "") for row in rows]
-    return [f"{what} are left out: {'; '.join(shown)[:120]}"] if rows else []
+    return [f"{what} left out: {'; '.join(shown)[:120]}"] if rows else []
 
 
 def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
@@ -318,7 +325,7 @@ def require_rows(name: str, count: int) -> None:
     """
     if count > limits.DATA_ROWS:
         raise LimitExceeded(
-            f"{name} has {count:,} rows; at most {limits.DATA_ROWS:,} are read.",
+            f"{name} has {counted(count, 'row')}; at most {limits.DATA_ROWS:,} are read.",
             "Take a sample of it.",
         )
 
@@ -344,10 +351,10 @@ def _describe(parsed: Parsed, encoding: str, header: list[Any] | None, count: in
     quotes = "" if parsed.dialect.quoting == "doubled" else f", {_QUOTES[parsed.dialect.quoting]}"
     shown = encoding.upper().replace("CP1252", "Windows-1252")
     named = "no header" if header is None else "a header"
-    more = f", {parsed.findings.blank:,} blank lines" if parsed.findings.blank else ""
+    more = f", {counted(parsed.findings.blank, 'blank line')}" if parsed.findings.blank else ""
     broken = parsed.findings.multiline
-    lines = f", {broken:,} rows with line breaks in a cell" if broken else ""
-    return f"{shown}, {between}{quotes}, {named}, {count:,} rows{more}{lines}"
+    lines = f", {counted(broken, 'row')} with line breaks in a cell" if broken else ""
+    return f"{shown}, {between}{quotes}, {named}, {counted(count, 'row')}{more}{lines}"
 
 
 _QUOTES = {"none": "quotes are ordinary characters", "backslash": r"quotes in cells are written \""}
@@ -357,8 +364,8 @@ def _notes_of(findings: Findings, encoding: str, reading: Reading) -> list[str]:
     notes = [*raw.encoding_notes(encoding, reading.encoding)]
     if findings.literal:
         notes.append(
-            f"{findings.literal:,} cells begin with a quote that ends inside of them and are read "
-            f"as they stand; the first: line {findings.literal_line:,}"
+            f"{counted(findings.literal, 'cell begins', 'cells begin')} with a quote that ends "
+            f"inside of them and are read as they stand; the first: line {findings.literal_line:,}"
         )
     return notes
 
@@ -375,8 +382,8 @@ def _ragged(rows: list[list[Any]], lines: Sequence[int], width: int) -> list[str
         return []
     shown = ", ".join(f"{line:,}" for line in few[:_SHOWN]) + (", ..." if few[_SHOWN:] else "")
     return [
-        f"{len(few):,} rows have fewer cells than there are columns; what lacks is empty "
-        f"(line{'s' if few[1:] else ''} {shown})"
+        f"{counted(len(few), 'row has', 'rows have')} fewer cells than there are columns; what "
+        f"lacks is empty (line{'s' if few[1:] else ''} {shown})"
     ]
 
 
@@ -396,8 +403,8 @@ def _as_table(
     for line, row in zip(sheet.lines, sheet.rows, strict=True):
         if len(row) > width or (cells and len(row) < width):
             raise BadFile(
-                f"{sheet.unit} {line:,} of {path.name!r} has {len(row)} cells, but there are "
-                f"{width} columns.",
+                f"{sheet.unit} {line:,} of {path.name!r} has {counted(len(row), 'cell')}, but "
+                f"there are {counted(width, 'column')}.",
                 "Check its quotes and its separator.",
             )
         row.extend([""] * (width - len(row)))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ... import limits
 from ...errors import BadFile, GraftError, LimitExceeded
+from ...text_safety import counted
 from ..documents.document import CHARTS, IMAGES
 from .table import Reading, Sheet, require_rows, split_header
 
@@ -66,7 +67,7 @@ def read_workbook(
             f"{name!r} is not an Excel workbook that can be read: {error}.", "Save it again."
         ) from error
     if hidden:
-        notes.append(f"{len(hidden):,} hidden sheets left out: {', '.join(hidden)}")
+        notes.append(f"{counted(len(hidden), 'hidden sheet')} left out: {', '.join(hidden)}")
     if without:
         notes.append(
             f"{without:,} formulas have no stored value and are read as empty; open and save the "
@@ -88,8 +89,8 @@ def _measure(name: str, content: bytes) -> tuple[list[bytes], list[str]]:
         unpacked = sum(entry.file_size for entry in entries)
         if len(entries) > limits.ZIP_ENTRIES or unpacked > limits.ZIP_UNPACKED:
             raise LimitExceeded(
-                f"{name!r} unpacks to {unpacked:,} bytes in {len(entries):,} parts; at most "
-                f"{limits.ZIP_UNPACKED:,} in {limits.ZIP_ENTRIES:,} are read.",
+                f"{name!r} unpacks to {unpacked:,} bytes in {counted(len(entries), 'part')}; at "
+                f"most {limits.ZIP_UNPACKED:,} in {limits.ZIP_ENTRIES:,} are read.",
                 "Save it as .csv.",
             )
         sheets = [entry for entry in entries if entry.filename.startswith("xl/worksheets/")]
@@ -136,8 +137,8 @@ def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> She
         shown = ", ".join(f"{word} ({count:,})" for word, count in errors.most_common())
         notes.append(f"cells with an error are read as empty: {shown}")
     named = "no header" if header is None else "a header"
-    more = f", {blank:,} blank rows" if blank else ""
-    words = f"Excel, sheet {sheet.title!r}, {named}, {len(rows):,} rows{more}"
+    more = f", {counted(blank, 'blank row')}" if blank else ""
+    words = f"Excel, sheet {sheet.title!r}, {named}, {counted(len(rows), 'row')}{more}"
     return Sheet(name, header, rows, lines, "row", words, tuple(notes), "", sheet.title)
 
 

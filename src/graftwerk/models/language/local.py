@@ -5,6 +5,7 @@ from typing import Any
 
 from ... import limits
 from ...errors import BadFile, BadInput, WriterFailed
+from ...text_safety import counted
 from ...types import Prompt
 from ..checkpoint import ModelFolder, open_folder
 from ..hub import loading, locate, within
@@ -80,8 +81,8 @@ class LocalWriter:
         context = getattr(self._model.config, "max_position_embeddings", None)
         if context is not None and len(tokens) + self._max_tokens > context:
             raise BadInput(
-                f"the prompt's {len(tokens):,} tokens and the answer's {self._max_tokens:,} are "
-                f"more than the {context:,} that {self.name} can read.",
+                f"the prompt's {counted(len(tokens), 'token')} and the answer's "
+                f"{self._max_tokens:,} are more than the {context:,} that {self.name} can read.",
                 "Lower --budget or --max-tokens.",
             )
         yield from without_marks(self.continued(tokens), prompt.nonce)
@@ -122,7 +123,7 @@ class LocalWriter:
             logits = output.logits[0, -1]
             if not bool(torch.isfinite(logits.max())):
                 raise WriterFailed(
-                    f"{self.name} computed values that are no numbers.",
+                    f"{self.name} computed values that are not numbers.",
                     "Its weights may be damaged; try --device cpu.",
                 )
             token = int(logits.argmax())

@@ -174,8 +174,24 @@ class Job:
             chance=made.kept.chance,
         )
 
+    def uncontrolled(self, count: int, monitor: Monitor) -> list[ImageArray]:
+        """Return the first images, up to four, as the model generates them without control.
+
+        None without a control, or without `check`.
+        """
+        controls = self.controls.controls
+        if controls is None or not self.request.check or controls.start(1).is_zero:
+            return []
+        numbers = range(min(count, _FEW))
+        monitor.start(f"drawing {len(numbers)} without control", None)
+        return self.decode(sample_batch(self.model, replace(self.plan, control=None), numbers))
+
     def report(
-        self, pictures: list[ImageReport], images: list[ImageArray], monitor: Monitor
+        self,
+        pictures: list[ImageReport],
+        images: list[ImageArray],
+        monitor: Monitor,
+        free: Sequence[ImageArray] = (),
     ) -> Generation:
         """Return the report of images, guides and controls; the caller adds the times.
 
@@ -183,6 +199,7 @@ class Job:
             pictures: reports of the images.
             images: the images themselves.
             monitor: informed about progress.
+            free: the first images without control, see `uncontrolled`.
         """
         verdicts, self_test = self._verdicts(pictures, images, monitor)
         return Generation(
@@ -203,7 +220,7 @@ class Job:
             fights=self.traces.fights(),
             verdicts=verdicts,
             self_test=self_test,
-            controls=control_reports(self, pictures, monitor),
+            controls=control_reports(self, pictures, free, monitor),
             start=None
             if self.start is None or not images
             else self.start.report(images, self.steps, self.request.steps),
@@ -448,12 +465,14 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
 
 
 def control_reports(
-    job: Job, images: Sequence[ImageReport], monitor: Monitor
+    job: Job, images: Sequence[ImageReport], free: Sequence[ImageArray], monitor: Monitor
 ) -> list[ControlReport]:
     """Report the fidelity of all images to each control, and how much branch reuse costs."""
     reports = []
     few = images[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
+    measured = [target for target in job.controls.targets if target.is_measured]
+    alone = [one.values for one in measure_controls(measured, free)] if free and measured else []
     for target in job.controls.targets:
         kind, blocks = target.control.kind, target.control.blocks
         values = [image.kept[kind] for image in images if kind in image.kept]
@@ -465,6 +484,7 @@ def control_reports(
                 measure=target.condition.measure,
                 value=_mean(values),
                 chance=_mean([image.chance[kind] for image in images if kind in image.chance]),
+                alone=_mean([found[kind] for found in alone if kind in found]),
                 reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if again else None,
                 anew=_mean([found[kind] for found in again if kind in found]),
             )

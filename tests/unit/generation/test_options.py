@@ -24,7 +24,7 @@ OTHER = {  # values that are not the default
     "guide_labels": ["cat"], "guide_encoder": "clip", "hold": 0.5, "paste": False,
     "control_mode": "prompt", "reuse": 2,
 }  # fmt: skip
-ACTING = {"cfg": 2.0, "pag": 1.0, "guide": ["class=cone:8"], "source": "a cone", "inpaint": "m.png",
+ACTING = {"cfg": 2.0, "pag": 1.0, "guide": ["class=cone:8"], "source": "a cone", "init": "m.png",
           "control": ["canny=a.png"], "autoguide": ["weak"]}  # fmt: skip
 
 

@@ -415,22 +415,8 @@ def _options(
 # Fields of a request that a pipeline represents by objects, or that are output paths.
 _ADAPTERS = frozenset(
     {
-        "model",
-        "count",
-        "lora",
-        "control",
-        "branch",
-        "estimator",
-        "out",
-        "previews",
-        "from_",
-        "device",
-        "inpaint",
-        "autoguide",
-        "precision",
-        "offload",
-        "compile",
-        "region",
+        "model", "count", "lora", "control", "branch", "estimator", "out", "previews", "from_",
+        "device", "inpaint", "autoguide", "precision", "offload", "compile", "region",
+        *(name for name in Generate.model_fields if name.startswith("guide")),
     }
-    | {name for name in Generate.model_fields if name.startswith("guide")}
-)
+)  # fmt: skip

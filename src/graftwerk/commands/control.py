@@ -22,8 +22,8 @@ from ..data.images import write_image
 from ..errors import BadInput
 from ..generation.provenance import require_folder
 from ..metrics.intervals import student
-from ..requests.base import DEFAULT_PIPELINE
-from ..requests.control import ControlAblation, ControlExport, ControlTrain
+from ..requests.base import DEFAULT_PIPELINE, require_effect
+from ..requests.control import ABLATION_NEEDS, ControlAblation, ControlExport, ControlTrain
 from ..types import Monitor
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
         trials_of,
     )
 
+    require_effect(request, ABLATION_NEEDS, request.model_fields_set)
     require_ours(request)
     ground = open_ground(request, monitor)
     found: dict[tuple[str, str], list[Mapping[str, float | None]]] = {}

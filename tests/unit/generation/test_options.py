@@ -75,6 +75,12 @@ def test_the_command_line_says_it(capsys, tmp_path, arguments, said) -> None:
     assert said in text and "help(graftwerk" not in text
 
 
+def test_an_ablation_of_rendered_scenes_takes_no_captions(capsys, tmp_path) -> None:
+    arguments = ["control", "ablation", "--caption", "a cube", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "--caption 'a cube' is not possible: it acts only with DATA" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_numbers_of_every_request_are_finite(value) -> None:
     for kind, field in ((gw.Generate, "cfg"), (gw.ControlTrain, "learning_rate"),

@@ -100,7 +100,7 @@ def test_what_no_control_uses_is_refused(tmp_path, text_pipeline):
     common = {"model": str(text_pipeline), "out": tmp_path / "o", "device": "cpu"}
     with pytest.raises(BadInput, match="--branch depth=x has no control to follow"):
         generate.run_generate(Generate(branch=["depth=x"], **common), Silent())
-    with pytest.raises(BadInput, match="reuse 3 .* it acts only with --control"):
+    with pytest.raises(BadInput, match=r"reuse 3 .* it acts only with --control"):
         generate.run_generate(Generate(reuse=3, **common), Silent())
 
 

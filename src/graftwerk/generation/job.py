@@ -4,17 +4,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..blocks.captions import as_caption, remark_on
 from ..conditions.estimators import ESTIMATOR_ADVICE
-from ..conditions.fidelity import is_drawing
 from ..conditions.kinds import condition_named
 from ..conditions.perceived import PERCEPTION
-from ..controlnet.inputs import ControlFidelity, OpenControls, measure_controls, open_controls
+from ..controlnet.inputs import (
+    ControlFidelity,
+    OpenControls,
+    measure_controls,
+    note_drawings,
+    open_controls,
+)
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
 from ..diffusion.img2img import last_steps
@@ -175,10 +179,7 @@ class Job:
         )
 
     def uncontrolled(self, count: int, monitor: Monitor) -> list[ImageArray]:
-        """Return the first images, up to four, as the model generates them without control.
-
-        None without a control, or without `check`.
-        """
+        """Return the first images, up to four, without their control; none without `check`."""
         controls = self.controls.controls
         if controls is None or not self.request.check or controls.start(1).is_zero:
             return []
@@ -348,9 +349,6 @@ def _start_at(
     return start, taken
 
 
-_DRAWN = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
-
-
 def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
     """Note which parts of a request are out of distribution for a built-in model."""
     model, request = steered.frozen, options.request
@@ -359,13 +357,7 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
         for one in steered.controls
         if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
     ]
-    for one in sources:
-        if one.kind in _DRAWN and is_drawing(np.asarray(one.source.image.convert("RGB"))):
-            monitor.note(
-                f"{one.source.name} looks like a finished map of white lines, but its own "
-                f"{one.kind} map was made of it; if it is one, give it as "
-                f"{one.kind}-map={one.source.name} (in Python: is_map=True)"
-            )
+    note_drawings([one.control for one in steered.controls], monitor)
     photos = {one.kind: one.source.image for one in sources}
     if not draws_blocks(model):
         read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]
@@ -471,8 +463,7 @@ def control_reports(
     reports = []
     few = images[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
-    measured = [target for target in job.controls.targets if target.is_measured]
-    alone = [one.values for one in measure_controls(measured, free)] if free and measured else []
+    alone = [one.values for one in measure_controls(job.controls.targets, free)] if free else []
     for target in job.controls.targets:
         kind, blocks = target.control.kind, target.control.blocks
         values = [image.kept[kind] for image in images if kind in image.kept]

@@ -160,6 +160,7 @@ def edits(judge: Judge, pipe: gw.Pipeline, count: int, out: Path | None) -> None
         right, change, same = np.mean(figures, axis=0)
         print(f"| {name} | {right:.2f} | {change:.1f} | {same:.2f} |", flush=True)
     if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
         image_sheet(sheet[: 5 * 6], 5, gap=4).save(out / "edits.png")
 
 

@@ -52,6 +52,7 @@ def retained_lines(report: reports.Generation) -> list[str]:
         value = "not measured, as it has a mask"
         if one.value is not None:
             value = f"{one.value:.3g}, by chance {one.chance:.3g}"
+            value += "" if one.alone is None else f", without control {one.alone:.3g}"
         weight = one.blocks or f"{one.weight:g}"
         lines.append(f"kept of {one.kind} (weight {weight}): {one.measure} {value}")
         if one.reused is not None and one.anew is not None:

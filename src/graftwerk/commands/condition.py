@@ -28,8 +28,9 @@ from ..metrics.edges import TOLERANCE, count_pairs, quality_of
 from ..metrics.intervals import student
 from ..metrics.plots import Tile, tile_sheet
 from ..models.encoders import note_unlike_blocks
-from ..requests.base import DEFAULT_PIPELINE
+from ..requests.base import DEFAULT_PIPELINE, require_effect
 from ..requests.control import (
+    ABLATION_NEEDS,
     ConditionList,
     ControlAblation,
     ControlExport,
@@ -273,6 +274,7 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> results.
     require_folder(request.out)
     from ..generation import control_ablation
 
+    require_effect(request, ABLATION_NEEDS, request.model_fields_set)
     control_ablation.require_ours(request)
     ground = control_ablation.open_ground(request, monitor)
     found: dict[tuple[str, str], list[Mapping[str, float | None]]] = {}

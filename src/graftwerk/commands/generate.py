@@ -62,9 +62,10 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     pictures, images = _generate(job, groups, request.from_, monitor)
     seconds = time.perf_counter() - drawing
     sheet = requested.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
+    free = [] if sheet is None else job.uncontrolled(len(images), monitor)
     if sheet is not None:
-        write_image(sheet, contact_sheet(images))
-    return job.report(pictures, images, monitor).model_copy(
+        write_image(sheet, _beside(images, free) if free else contact_sheet(images))
+    return job.report(pictures, images, monitor, free).model_copy(
         update={
             "sheet": None if sheet is None else str(sheet),
             **job.times(groups, seconds, time.perf_counter() - begin),
@@ -87,6 +88,17 @@ def _generate(
         )
         raise
     return pictures, images
+
+
+def _beside(images: "list[ImageArray]", free: "list[ImageArray]") -> "ImageArray":
+    """Return a contact sheet of controlled images, and below them the first without control."""
+    from ..metrics.plots import image_sheet
+
+    columns = len(free)
+    blank = [images[0].point(lambda _: 255)] * (-len(images) % columns)
+    rows = (len(images) + len(blank)) // columns
+    left = ["controlled", *[""] * (rows - 1), "without"]
+    return image_sheet([*images, *blank, *free], columns, left=left, gap=4)
 
 
 def _grid(

@@ -12,12 +12,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..conditions.base import Condition, Read
+from ..conditions.fidelity import is_drawing
 from ..conditions.kinds import condition_named
 from ..data.images import ImageNotes
 from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
 from ..requests.generate import ControlMode
+from ..types import Monitor
 from .branch import Branch
 from .checkpoint import branch_fingerprint, open_branch
 from .control import Controls, Term
@@ -31,6 +33,22 @@ def require_map(control: ControlInput) -> None:
         BadInput: it is not, or it is empty.
     """
     condition_named(control.kind).check_map(np.asarray(control.source.image), control.source.name)
+
+
+_DRAWN = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
+
+
+def note_drawings(controls: Sequence[ControlInput], monitor: Monitor) -> None:
+    """Note images that look like finished maps but are given as images of a scene."""
+    for one in controls:
+        if one.finished or one.kind not in _DRAWN:
+            continue
+        if is_drawing(np.asarray(one.source.image.convert("RGB"))):
+            monitor.note(
+                f"{one.source.name} looks like a finished map of white lines, but its own "
+                f"{one.kind} map was made of it; if it is one, give it as "
+                f"{one.kind}-map={one.source.name} (in Python: is_map=True)"
+            )
 
 
 def map_of(

@@ -44,6 +44,10 @@ class Placement:
             )
         self.device, self._offload, self.compiled, self._move = device, offload, compiled, move
         self._roots: dict[nn.Module, nn.Module] = {}
+        # no method: copies of a network keep it, and are found in `_roots` themselves
+        self._hook: Any = lambda module, _: self._bring(module)
+        if offload and compiled:
+            self._hook = torch.compiler.disable(self._hook)  # type: ignore[no-untyped-call]
         self._present: list[nn.Module] = []
 
     def put(self, network: Any, *, is_trunk: bool = False, by_parts: bool = False) -> Any:
@@ -57,24 +61,17 @@ class Placement:
         if self._offload:
             for module in network.children() if by_parts else (network,):
                 self._roots[module] = network
-                module.register_forward_pre_hook(self._hook())
+                module.register_forward_pre_hook(self._hook)
         else:
             network.to(self.device)
         if is_trunk and self.compiled:
             network.compile()
         return network
 
-    def _hook(self) -> Callable[[nn.Module, object], None]:
-        # a function of its own: copies of a network keep it, and are found in `_roots` themselves
-        @torch.compiler.disable  # type: ignore[untyped-decorator]
-        def bring(module: nn.Module, _: object) -> None:
-            if module in self._roots:
-                self._bring(self._roots[module])
-
-        found: Callable[[nn.Module, object], None] = bring
-        return found
-
-    def _bring(self, network: nn.Module) -> None:
+    def _bring(self, module: nn.Module) -> None:
+        network = self._roots.get(module)
+        if network is None:
+            return
         leaving = [] if torch.is_grad_enabled() else [n for n in self._present if n is not network]
         # tensors of inference mode could not take the place of the weights
         with torch.inference_mode(False), torch.no_grad():

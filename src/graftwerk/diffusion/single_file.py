@@ -361,20 +361,17 @@ def _unet(shapes: Shapes, side: int) -> dict[str, Any]:
         _count(shapes, f"{middle}transformer_blocks."),
     ]
     return {
-        "_class_name": "UNet2DConditionModel",
-        "sample_size": side,
+        "_class_name": "UNet2DConditionModel", "sample_size": side,
         "in_channels": shapes[f"{_UNET}input_blocks.0.0.weight"][1],
         "out_channels": shapes[f"{_UNET}out.2.weight"][0],
-        "block_out_channels": widths,
-        "layers_per_block": each.pop(),
+        "block_out_channels": widths, "layers_per_block": each.pop(),
         "down_block_types": ["CrossAttnDownBlock2D" if d else "DownBlock2D" for d in depths],
         "up_block_types": ["CrossAttnUpBlock2D" if d else "UpBlock2D" for d in depths[::-1]],
-        "cross_attention_dim": context,
-        "transformer_layers_per_block": layered,
+        "cross_attention_dim": context, "transformer_layers_per_block": layered,
         "use_linear_projection": len(shapes[f"{middle}proj_in.weight"]) == 2,
         # diffusers' name for the number of heads
         "attention_head_dim": 8 if kind == "v1" else [width // 64 for width in widths],
-    }
+    }  # fmt: skip
 
 
 def _vae(shapes: Shapes, kind: str, side: int) -> dict[str, Any]:
@@ -382,15 +379,14 @@ def _vae(shapes: Shapes, kind: str, side: int) -> dict[str, Any]:
     count = _count(shapes, down)
     widths = [shapes[f"{down}{number}.block.0.conv1.weight"][0] for number in range(count)]
     return {
-        "_class_name": "AutoencoderKL",
-        "block_out_channels": widths,
+        "_class_name": "AutoencoderKL", "block_out_channels": widths,
         "down_block_types": ["DownEncoderBlock2D"] * count,
         "up_block_types": ["UpDecoderBlock2D"] * count,
         "layers_per_block": _count(shapes, f"{down}0.block."),
         "latent_channels": shapes[f"{_VAE}decoder.conv_in.weight"][1],
         "sample_size": side * 2 ** (count - 1),
         "scaling_factor": 0.13025 if kind == "xl_base" else 0.18215,
-    }
+    }  # fmt: skip
 
 
 def _text(width: int, layers: int, inner: int, words: Sequence[int], most: int) -> dict[str, Any]:

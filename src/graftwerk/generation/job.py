@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,9 +11,14 @@ from torch import Tensor
 from ..blocks.captions import as_caption, remark_on
 from ..conditions.base import PERCEPTION
 from ..conditions.estimators import ESTIMATOR_ADVICE
-from ..conditions.fidelity import is_drawing
 from ..conditions.kinds import condition_named
-from ..controlnet.inputs import ControlFidelity, OpenControls, measure_controls, open_controls
+from ..controlnet.inputs import (
+    ControlFidelity,
+    OpenControls,
+    measure_controls,
+    note_drawings,
+    open_controls,
+)
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
 from ..diffusion.img2img import last_steps
@@ -174,8 +178,21 @@ class Job:
             chance=made.kept.chance,
         )
 
+    def uncontrolled(self, count: int, monitor: Monitor) -> list[ImageArray]:
+        """Return the first images, up to four, without their control; none without `check`."""
+        controls = self.controls.controls
+        if controls is None or not self.request.check or controls.start(1).is_zero:
+            return []
+        numbers = range(min(count, _FEW))
+        monitor.start(f"drawing {len(numbers)} without control", None)
+        return self.decode(sample_batch(self.model, replace(self.plan, control=None), numbers))
+
     def report(
-        self, pictures: list[ImageReport], images: list[ImageArray], monitor: Monitor
+        self,
+        pictures: list[ImageReport],
+        images: list[ImageArray],
+        monitor: Monitor,
+        free: Sequence[ImageArray] = (),
     ) -> Generation:
         """Return the report of images, guides and controls; the caller adds the times.
 
@@ -183,6 +200,7 @@ class Job:
             pictures: reports of the images.
             images: the images themselves.
             monitor: informed about progress.
+            free: the first images without control, see `uncontrolled`.
         """
         verdicts, self_test = self._verdicts(pictures, images, monitor)
         return Generation(
@@ -203,7 +221,7 @@ class Job:
             fights=self.traces.fights(),
             verdicts=verdicts,
             self_test=self_test,
-            controls=control_reports(self, pictures, monitor),
+            controls=control_reports(self, pictures, free, monitor),
             start=None
             if self.start is None or not images
             else self.start.report(images, self.steps, self.request.steps),
@@ -331,9 +349,6 @@ def _start_at(
     return start, taken
 
 
-_LINES = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
-
-
 def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
     """Note which parts of a request are out of distribution for a built-in model."""
     model, request = steered.frozen, options.request
@@ -342,13 +357,7 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
         for one in steered.controls
         if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
     ]
-    for one in sources:
-        if one.kind in _LINES and is_drawing(np.asarray(one.source.image.convert("RGB"))):
-            monitor.note(
-                f"{one.source.name} looks like a finished map of white lines, but its own "
-                f"{one.kind} map was made of it; if it is one, give it as "
-                f"{one.kind}-map={one.source.name} (in Python: is_map=True)"
-            )
+    note_drawings([one.control for one in steered.controls], monitor)
     photos = {one.kind: one.source.image for one in sources}
     if not draws_blocks(model):
         read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]
@@ -448,12 +457,13 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
 
 
 def control_reports(
-    job: Job, images: Sequence[ImageReport], monitor: Monitor
+    job: Job, images: Sequence[ImageReport], free: Sequence[ImageArray], monitor: Monitor
 ) -> list[ControlReport]:
     """Report the fidelity of all images to each control, and how much branch reuse costs."""
     reports = []
     few = images[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
+    alone = [one.values for one in measure_controls(job.controls.targets, free)] if free else []
     for target in job.controls.targets:
         kind, blocks = target.control.kind, target.control.blocks
         values = [image.kept[kind] for image in images if kind in image.kept]
@@ -465,6 +475,7 @@ def control_reports(
                 measure=target.condition.measure,
                 value=_mean(values),
                 chance=_mean([image.chance[kind] for image in images if kind in image.chance]),
+                alone=_mean([found[kind] for found in alone if kind in found]),
                 reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if again else None,
                 anew=_mean([found[kind] for found in again if kind in found]),
             )

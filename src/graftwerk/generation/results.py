@@ -146,6 +146,9 @@ class ControlReport(Report):
     chance: float | None = Field(
         None, description="the same with shuffled conditions: what is kept by chance"
     )
+    alone: float | None = Field(
+        None, description="of the first images, up to four, generated without control"
+    )
     reused: float | None = Field(
         None, description="with --reuse: the same of the first images, up to four"
     )

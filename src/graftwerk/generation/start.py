@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,13 +19,17 @@ from ..diffusion.img2img import EditedImage, Regions, StartImage, edit_mask
 from ..diffusion.inversion import invert_ddim
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates, join
-from ..diffusion.sampling import ImageArray, encode
+from ..diffusion.sampling import ImageArray, decode, encode
 from ..errors import BadInput
 from ..requests.generate import Generate
 from ..types import Monitor
 from .results import StartReport
 from .spec import Region, Start
 from .steered import SteeredModel
+
+# Grey levels by which an edited pixel may differ from the image, coded likewise, to be taken as not
+# edited; and from which on it is. Set on Blocks scenes, see docs/generate.md.
+_SAME, _OTHER = 12.0, 36.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +42,7 @@ class OpenStart:
         pixels: the image in the generated size.
         repainted: mask of the pixels that are generated; none at strength 0.
         fingerprints: fingerprints of the image and of its mask.
+        coded: the image as the autoencoder gives it back, for an edit that finds its own mask.
     """
 
     start: Start
@@ -45,14 +50,27 @@ class OpenStart:
     pixels: UInt8[np.ndarray, "h w 3"]
     repainted: Bool[np.ndarray, "h w"]
     fingerprints: tuple[str, ...]
+    coded: UInt8[np.ndarray, "h w 3"] | None = None
 
     def finish(self, images: Sequence[ImageArray]) -> list[ImageArray]:
-        """Restore original pixels in decoded images where nothing was generated."""
-        if not self.start.paste or self.repainted.all():
+        """Restore original pixels in decoded images where nothing was generated, or edited."""
+        if not self.start.paste:
+            return list(images)
+        if self.coded is not None:
+            images = [self._blended(image, self.coded) for image in images]
+        if self.repainted.all():
             return list(images)
         mask = Image.fromarray(self.repainted)
         own = Image.fromarray(self.pixels)
         return [Image.composite(image, own.convert(image.mode), mask) for image in images]
+
+    def _blended(self, image: ImageArray, coded: UInt8[np.ndarray, "h w 3"]) -> ImageArray:
+        """Keep the pixels that an edit hardly changes, whatever its coarse mask says."""
+        own, rows = (np.asarray(one, dtype=np.float64) for one in (self.pixels, image))
+        apart = Image.fromarray(np.abs(rows - coded).max(axis=-1).astype(np.uint8))
+        change = np.asarray(apart.filter(ImageFilter.BoxBlur(1)))[..., None]
+        share = np.clip((change - _SAME) / (_OTHER - _SAME), 0, 1)
+        return Image.fromarray(np.rint(own + share * (rows - own)).astype(np.uint8))
 
     def report(self, images: Sequence[ImageArray], steps: int, of: int) -> StartReport:
         """Report how much the images differ from the original."""
@@ -133,8 +151,9 @@ def open_edit(
     level = float(model.noise.sigmas[len(model.noise.sigmas) // 2])
     with torch.inference_mode():
         inverted = invert_ddim(model.denoiser(own), image.clean, sigmas)
-        mask = image.mask
+        mask, coded = image.mask, None
         if mask is None:
+            coded = np.asarray(decode(model, image.clean)[0].convert("RGB"))
             texts = (model.denoiser(own), model.denoiser(asked))
             mask = edit_mask(*texts, image.clean, level, request.seed)
     lasting = math.ceil(request.hold * (len(sigmas) - 1))
@@ -142,7 +161,7 @@ def open_edit(
     edited = EditedImage(image.clean, inverted, mask, held, joined, lowest, request.cfg)
     side = model.factor
     area = mask[0, 0].cpu().numpy().repeat(side, axis=0).repeat(side, axis=1)
-    return replace(start, latents=edited, repainted=start.repainted & area)
+    return replace(start, latents=edited, repainted=start.repainted & area, coded=coded)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -345,9 +345,9 @@ class Pipeline:
     def _options(self, prompt: str, n: int, **options: Any) -> Options:
         """Return checked options; none may be without effect on this pipeline."""
         found = _options(self.name, prompt, n, **options)
-        steered, start = self.steered, found.start
+        steered = self.steered
         acting: dict[str, object] = {"autoguide": steered.weaker, "control": steered.controls}
-        acting |= {"inpaint": start is not None and start.mask is not None}
+        acting |= {"init": found.start is not None}
         names = [name for name, value in acting.items() if value]
         require_effect(found.request, NEEDS, found.request.model_fields_set, names)
         return found
@@ -416,22 +416,8 @@ def _options(
 # Fields of a request that a pipeline represents by objects, or that are output paths.
 _ADAPTERS = frozenset(
     {
-        "model",
-        "count",
-        "lora",
-        "control",
-        "branch",
-        "estimator",
-        "out",
-        "previews",
-        "from_",
-        "device",
-        "inpaint",
-        "autoguide",
-        "precision",
-        "offload",
-        "compile",
-        "region",
+        "model", "count", "lora", "control", "branch", "estimator", "out", "previews", "from_",
+        "device", "inpaint", "autoguide", "precision", "offload", "compile", "region",
+        *(name for name in Generate.model_fields if name.startswith("guide")),
     }
-    | {name for name in Generate.model_fields if name.startswith("guide")}
-)
+)  # fmt: skip

@@ -306,7 +306,11 @@ def require_effect(
         value, info = getattr(request, name), type(request).model_fields[name]
         same = value == info.get_default(call_default_factory=True) and name not in acting
         if name in given and not same and not any(map(acts, others)):
-            words = [_NEUTRAL[one][1] if one in _NEUTRAL else f"--{one}" for one in others]
+            fields = type(request).model_fields
+            words = [one.upper() if is_positional(fields[one]) else f"--{one}" for one in others]
+            words = [
+                _NEUTRAL.get(one, (0, word))[1] for one, word in zip(others, words, strict=True)
+            ]
             allowed = f"it acts only with {' or '.join(words)}"
             raise BadValue(name, value, allowed, "Give that too, or leave it out.")
 

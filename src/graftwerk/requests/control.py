@@ -175,6 +175,9 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
     )
 
 
+ABLATION_NEEDS = {"conditions": ("data",), "caption": ("data",)}  # see `base.require_effect`
+
+
 class ControlExport(Request["graftwerk.controlnet.results.ControlExported"]):
     """Export a branch as a ControlNetModel folder, which diffusers and other tools load."""
 

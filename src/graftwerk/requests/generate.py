@@ -220,7 +220,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=True,
         description=(
             "run realism checks on guided images, as `graft guide check` does, and generate "
-            "up to four controlled images without --reuse to measure its cost"
+            "up to four controlled images without their controls, and without --reuse, to compare"
         ),
     )
     control: Control[list[str]] = Field(
@@ -338,7 +338,7 @@ NEEDS = {
         ("guide",),
     ),
     "hold": ("source",),
-    "paste": ("inpaint", "source"),
+    "paste": ("init",),
     "control_mode": ("control",),
     "reuse": ("control",),
 }

@@ -1,5 +1,7 @@
 """Prompt-to-prompt editing: its laws, its attention, and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,12 @@ from PIL import Image
 
 import graftwerk as gw
 from graftwerk.commands.generate import run_generate
-from graftwerk.diffusion.img2img import edit_mask
+from graftwerk.controlnet.spec import NamedImage
+from graftwerk.diffusion.img2img import StartImage, edit_mask
 from graftwerk.diffusion.prompts import join
 from graftwerk.errors import BadInput, BadValue
+from graftwerk.generation.spec import Start
+from graftwerk.generation.start import OpenStart
 from graftwerk.types import Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,6 +99,26 @@ def test_the_mask_is_where_the_prompts_differ_and_its_neighbours():
     expected = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
     expected[..., 3:6, 3:6] = True
     assert torch.equal(mask, expected)
+
+
+def test_pixels_that_an_edit_hardly_changes_are_those_of_the_image():
+    """Inside the mask, too, which is as coarse as latents."""
+    own = np.full((SIDE, SIDE, 3), 90, dtype=np.uint8)
+    coded = own + 20  # what the autoencoder makes of it
+    edited = coded.copy()
+    edited[4:12, 4:12] = 250
+    edited[0, 0] += 5
+    start = Start(NamedImage("photo", PHOTO), 1.0, None, True)
+    whole = np.ones((SIDE, SIDE), dtype=bool)
+    opened = OpenStart(start, StartImage(torch.zeros(1, 4, 8, 8)), own, whole, (), coded)
+    found = np.asarray(opened.finish([Image.fromarray(edited)])[0])
+    assert (found[5:11, 5:11] == 250).all()  # the object
+    outside = np.ones((SIDE, SIDE), dtype=bool)
+    outside[2:14, 2:14] = False
+    assert (found[outside] == own[outside]).all()
+    assert ((found >= 90) & (found <= 250)).all()  # and a soft edge between them
+    [kept] = replace(opened, start=replace(start, paste=False)).finish([Image.fromarray(edited)])
+    assert (np.asarray(kept) == edited).all()
 
 
 def test_what_does_not_go_together_is_refused(pipe, text_pipeline):

@@ -24,7 +24,7 @@ OTHER = {  # values that are not the default
     "guide_labels": ["cat"], "guide_encoder": "clip", "hold": 0.5, "paste": False,
     "control_mode": "prompt", "reuse": 2,
 }  # fmt: skip
-ACTING = {"cfg": 2.0, "pag": 1.0, "guide": ["class=cone:8"], "source": "a cone", "inpaint": "m.png",
+ACTING = {"cfg": 2.0, "pag": 1.0, "guide": ["class=cone:8"], "source": "a cone", "init": "m.png",
           "control": ["canny=a.png"], "autoguide": ["weak"]}  # fmt: skip
 
 
@@ -73,6 +73,12 @@ def test_the_command_line_says_it(capsys, tmp_path, arguments, said) -> None:
     assert main(["generate", "a cube", "--out", str(tmp_path), *arguments]) == 2
     text = capsys.readouterr().err
     assert said in text and "help(graftwerk" not in text
+
+
+def test_an_ablation_of_rendered_scenes_takes_no_captions(capsys, tmp_path) -> None:
+    arguments = ["control", "ablation", "--caption", "a cube", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "--caption 'a cube' is not possible: it acts only with DATA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -84,8 +84,8 @@ def hint_for(folder: Path, otherwise: str) -> str:
 def _entry(path: Path, name: str, *others: str) -> str:
     with suppress(GraftError, OSError):
         record = files.read_json(path) if path.is_file() else None
-        whole = isinstance(record, dict) and set(others) <= record.keys()
-        return str(record.get(name, "")) if whole else ""
+        if isinstance(record, dict) and set(others) <= record.keys():
+            return str(record.get(name, ""))
     return ""
 
 

@@ -80,6 +80,9 @@ def features(folder: Path, count: int, steps: int) -> None:
             found.append(states[layer][:, 1:].transpose(1, 2).unflatten(2, (8, 8)))
         return torch.cat(found)
 
+    mean = np.linalg.norm(learned.actions.mean(axis=0) - held.actions, axis=1)
+    shown = f"{(mean <= TOLERANCE).mean():.3f}, median error {np.median(mean):.3f}"
+    print(f"{'always the mean action':30} {shown}")
     looks = {"perception, 1/4 of the sides": lambda images: look(eyes, images).float()}
     for layer in (2, 4, 6):
         looks[f"CLIP, layer {layer}, patches"] = lambda images, layer=layer: patches(images, layer)

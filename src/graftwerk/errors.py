@@ -22,6 +22,7 @@ import math
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Real
 from typing import ClassVar
 
 _SHOWN = 80  # characters of a refused value
@@ -108,10 +109,9 @@ def finite(field: str, value: object, hint: str) -> float:
     Raises:
         BadValue: it is something else.
     """
-    number = isinstance(value, int | float) or (hasattr(value, "dtype") and hasattr(value, "item"))
-    if isinstance(value, bool) or not number or not math.isfinite(value):  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise BadValue(field, value, "a finite number", hint)
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 class BadFile(BadInput):

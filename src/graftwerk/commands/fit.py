@@ -46,15 +46,10 @@ if TYPE_CHECKING:
     from ..finetune.lora_training import LoraTraining
     from ..training.session import Plan
 
-_LORA = ("rank", "alpha", "dropout", "lora_plus", "targets")
-_OTHERS = ("rates", "minutes", "steps", "caption")  # of auto, and of models' own tasks
-_TUNED = ("top", "epochs", "batch", "learning_rate", "patience")
-_UNUSED = {
-    "linear": (*_LORA, *_TUNED, *_OTHERS),
-    "lora": _OTHERS,
-    "full": (*_LORA, *_OTHERS),
-    "auto": _OTHERS[2:],
-}
+_UNUSED: dict[str, tuple[str, ...]] = {"auto": ("steps", "caption")}  # without effect
+_UNUSED["lora"] = (*_UNUSED["auto"], "rates", "minutes")
+_UNUSED["full"] = (*_UNUSED["lora"], "rank", "alpha", "dropout", "lora_plus", "targets")
+_UNUSED["linear"] = (*_UNUSED["full"], "top", "epochs", "batch", "learning_rate", "patience")
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from ..errors import BadFile, BadInput, Failure, GraftError, UnknownName
 from ..settings import settings
@@ -109,6 +109,7 @@ BUILTIN: Mapping[str, Builtin] = {
         if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those trained on this builtin/blocks
     },
 }
+_NAMED: Mapping[str, Builtin | Fetchable] = {**BUILTIN, **FETCHABLE}
 
 
 def require_condition(name: str) -> None:
@@ -207,7 +208,7 @@ def locate(name: str, kind: str | None = None) -> Path:
             file names and that is not in the cache; or the folder holds FIFOs or devices.
         Failure: the hub does not answer.
     """
-    given: Builtin | Fetchable | None = BUILTIN.get(name) or FETCHABLE.get(name)
+    given = _NAMED.get(name)
     if kind is not None and given is not None and given.kind != kind:
         raise BadInput(
             f"{name} is of the kind {given.kind!r}, not {kind!r}.", f"Name {_offered(kind)}."
@@ -220,8 +221,7 @@ def locate(name: str, kind: str | None = None) -> Path:
 
 
 def _offered(kind: str | None) -> str:
-    known: dict[str, Any] = {**BUILTIN, **FETCHABLE}
-    names = [name for name, entry in known.items() if kind in {None, entry.kind}]
+    names = [name for name, entry in _NAMED.items() if kind in {None, entry.kind}]
     static = " or static" if kind is None else ""
     return f"{', '.join(names)}{static}, an existing folder, or a hub id owner/name@revision"
 

@@ -17,7 +17,8 @@ from jaxtyping import Float, Float32, UInt8
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import fingerprint, open_folder, read_object
 from ..models.hub import loading
-from ..models.transformers import choose_device, load_network, quiet
+from ..models.language.local import load_tokenizer
+from ..models.transformers import choose_device, load_network
 
 MODEL_TYPE = "pi0"
 _ABOUT = "PI0 of transformers, a vision-language-action model"
@@ -32,13 +33,11 @@ class Pi0Model:
     """A loaded PI0.
 
     Attributes:
-        name: as its user wrote it.
-        fingerprint: hash of its weights and configuration.
+        name, fingerprint, device: as of a `PolicyModel`.
         network: `PI0ForConditionalGeneration`.
         tokenizer: of the instructions.
-        statistics: means and deviations of states and actions; empty where the folder has none:
-            both are then in the network's units.
-        device: of the network.
+        statistics: means and deviations of states and actions; without, both are in the network's
+            units.
     """
 
     name: str
@@ -66,12 +65,7 @@ class Pi0Model:
         )
 
     def act(
-        self,
-        images: Sequence[Sequence[Camera]],
-        states: Any,
-        prompt: str,
-        noise: Any,
-        seed: int,
+        self, images: Sequence[Sequence[Camera]], states: Any, prompt: str, noise: Any, seed: int
     ) -> Float32[np.ndarray, "n c a"]:
         """Return a chunk of actions for each observation.
 
@@ -88,11 +82,9 @@ class Pi0Model:
         config, count = self.network.config, len(images)
         cameras = {len(one) for one in images}
         if len(cameras) != 1 or 0 in cameras:
-            raise BadInput(
-                f"the observations have {sorted(cameras)} images.",
-                "Pass the same number of cameras in each.",
-            )
-        given = self._states(states, count)
+            given = f"the observations have {sorted(cameras)} images."
+            raise BadInput(given, "Pass the same number of cameras in each.")
+        state = self._states(states, count)
         shape = (count, config.chunk_size, config.max_action_dim)
         if noise is None:
             noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -104,11 +96,11 @@ class Pi0Model:
         found = []
         for at in range(0, count, _BATCH):
             part = slice(at, at + _BATCH)
-            size = len(given[part])
+            prompts = ids.expand(len(state[part]), -1)
             inputs = {
-                "state": given[part],
-                "input_ids": ids.expand(size, -1),
-                "attention_mask": torch.ones_like(ids).expand(size, -1),
+                "state": state[part],
+                "input_ids": prompts,
+                "attention_mask": torch.ones_like(prompts),
                 "pixel_values": pixels[part],
                 "pixel_attention_mask": torch.ones(pixels[part].shape[:2], dtype=torch.bool),
                 "noise": start[part],
@@ -125,9 +117,9 @@ class Pi0Model:
     def _states(self, states: Any, count: int) -> Float[torch.Tensor, "n s"]:
         rows, most = np.asarray(states, dtype=np.float32), self.network.config.max_state_dim
         mean = self.statistics.get("state_mean")
-        fits = rows.ndim == 2 and len(rows) == count and rows.shape[1] <= most
-        if not fits or (mean is not None and rows.shape[1] != len(mean)):
-            size = f"at most {most}" if mean is None else f"{len(mean)}"
+        size = most if mean is None else len(mean)
+        fit = rows.ndim == 2 and len(rows) == count and rows.shape[1] <= size
+        if not fit or (mean is not None and rows.shape[1] < size):
             raise BadInput(
                 f"there are {count} observations, and states of the shape {list(rows.shape)}.",
                 f"Pass one state of {size} numbers for each.",
@@ -139,19 +131,16 @@ class Pi0Model:
         return torch.from_numpy(np.pad(rows, ((0, 0), (0, most - rows.shape[1]))))
 
     def _actions(self, found: Float32[np.ndarray, "n c a"]) -> Float32[np.ndarray, "n c b"]:
-        if "actions_mean" not in self.statistics:
-            return found
-        mean, deviation = self.statistics["actions_mean"], self.statistics["actions_std"]
-        scaled: np.ndarray = found[..., : len(mean)] * (deviation + np.float32(1e-8)) + mean
-        return scaled
+        if self.statistics:
+            mean, deviation = self.statistics["actions_mean"], self.statistics["actions_std"]
+            found = found[..., : len(mean)] * (deviation + np.float32(1e-8)) + mean
+        return found
 
     def _tokens(self, prompt: str, cameras: int) -> torch.Tensor:
         text = f"{self.tokenizer.bos_token or ''}{prompt}\n"
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) > _MOST:
-            raise BadInput(
-                f"the prompt has {len(ids):,} tokens.", f"Write an instruction of at most {_MOST}."
-            )
+            raise BadInput(f"the prompt has {len(ids):,} tokens.", f"Write at most {_MOST}.")
         each = (self._vision.image_size // self._vision.patch_size) ** 2
         image = self.network.config.vlm_config.image_token_id
         return torch.tensor([[image] * (each * cameras) + list(ids)])
@@ -175,34 +164,23 @@ def load_pi0(name: str, path: Path, device: str) -> Pi0Model:
     Raises:
         BadFile: weights, tokenizer or statistics are missing or malformed.
     """
-    from transformers import AutoTokenizer
-
     folder, where = open_folder(path), choose_device(device)
     with loading(name):
         network = load_network(folder, "PI0ForConditionalGeneration").to(where)
-        try:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(
-                    str(path), local_files_only=True, trust_remote_code=False
-                )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-            raise BadFile(
-                f"policy {name!r} has no tokenizer that can be read: {error}",
-                "Copy tokenizer.json beside the weights.",
-            ) from error
+        tokenizer = load_tokenizer(name, folder)
     file = path / "processor_config.json"
     record = read_object(file) if file.is_file() else {}
-    given = {key: record[key] for key in _STATISTICS if record.get(key) is not None}
+    given = [record.get(key) for key in _STATISTICS]
     try:
-        statistics = {key: np.asarray(value, dtype=np.float32) for key, value in given.items()}
-        sizes = [statistics[key].shape for key in _STATISTICS] if given else []
-        whole = sizes[:1] == sizes[1:2] and sizes[2:3] == sizes[3:]
-        finite = all(one.ndim == 1 and np.isfinite(one).all() for one in statistics.values())
-    except (KeyError, ValueError, TypeError):
-        whole = finite = False
-    if not whole or not finite:
+        rows = [np.asarray(row, dtype=np.float32) for row in given if row is not None]
+        fit = [row.shape for row in rows[::2]] == [row.shape for row in rows[1::2]]
+        whole = len(rows) in {0, 4} and all(r.ndim == 1 and np.isfinite(r).all() for r in rows)
+    except (ValueError, TypeError):
+        fit = whole = False
+    if not fit or not whole:
         raise BadFile(
             f"{file} does not hold {', '.join(_STATISTICS)} as lists of numbers that fit.",
             "Copy the whole folder again, or leave all four out.",
         )
+    statistics = dict(zip(_STATISTICS, rows, strict=False))
     return Pi0Model(name, fingerprint(path, {}), network, tokenizer, statistics, where)

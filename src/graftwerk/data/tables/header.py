@@ -167,21 +167,17 @@ def summary_rows(
     found = [n for n, name in enumerate(named) if _SUMMARY.fullmatch(name)]
     if not found or len(rows) < 3 or 2 * len(found) > len(rows):
         return False, []
-    if found == [len(rows) - 1] and _TOTAL.fullmatch(named[-1]):
-        sums = [number(column, cell) for column, cell in enumerate(rows[-1])]
-        matched = [
-            _is_sum(total, [number(column, row[column]) for row in rows[:-1]])
-            for column, total in enumerate(sums)
-            if not isnan(total)
-        ]
-        if matched and all(matched):
-            return True, [
-                f"the last row, {named[-1]!r}, holds the sums of those above and is left out"
-            ]
-    if found == [len(rows) - 1]:
-        return False, [f"the last row begins with {named[-1]!r} and is read like the others"]
+    last = found == [len(rows) - 1]
+    if last and _TOTAL.fullmatch(named[-1]):
+        cells = enumerate(zip(*rows, strict=True))
+        columns = [[number(n, cell) for cell in column] for n, column in cells]
+        sums = [_is_sum(column[-1], column[:-1]) for column in columns if not isnan(column[-1])]
+        if sums and all(sums):
+            said = f"the last row, {named[-1]!r}, holds the sums of those above and is left out"
+            return True, [said]
     shown = few(dict.fromkeys(repr(named[n]) for n in found), _SHOWN)
-    return False, [f"{len(found):,} rows begin with {shown} and are read like the others"]
+    where = "the last row begins" if last else f"{len(found):,} rows begin"
+    return False, [f"{where} with {shown} and {'is' if last else 'are'} read like the others"]
 
 
 def _is_sum(total: float, values: Sequence[float]) -> bool:

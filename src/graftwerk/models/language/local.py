@@ -26,7 +26,6 @@ def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWrite
 def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer with the transformers library."""
     import torch
-    from transformers import AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     class_name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(folder.model_type)
@@ -36,9 +35,23 @@ def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[An
             "Name the folder of a causal language model.",
         )
     location = choose_device(device)
+    tokenizer = load_tokenizer(name, folder)
+    # Half precision is slow and lossy on a CPU, and needed for large models elsewhere.
+    precision = torch.float32 if location == "cpu" else torch.bfloat16
+    return load_network(folder, class_name).to(device=location, dtype=precision), tokenizer
+
+
+def load_tokenizer(name: str, folder: ModelFolder) -> Any:
+    """Load the tokenizer beside a network, with the transformers library.
+
+    Raises:
+        BadFile: there is none that can be read.
+    """
+    from transformers import AutoTokenizer
+
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(
+            return AutoTokenizer.from_pretrained(
                 str(folder.path), local_files_only=True, trust_remote_code=False
             )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
@@ -46,9 +59,6 @@ def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[An
             f"model {name!r} has no tokenizer that can be read: {error}",
             "Copy tokenizer.json beside the weights.",
         ) from error
-    # Half precision is slow and lossy on a CPU, and needed for large models elsewhere.
-    precision = torch.float32 if location == "cpu" else torch.bfloat16
-    return load_network(folder, class_name).to(device=location, dtype=precision), tokenizer
 
 
 class LocalWriter:

@@ -13,6 +13,7 @@ SECTIONS = {
     "embedding": "texts per second, beside sentence-transformers",
     "formats": "round trips of tables, a photo in many modes, and cases of odd files",
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
+    "retrieval": "search on sets of several domains, beside BM25, sentence-transformers and txtai",
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
     "memory": "peak memory of a pipeline of the size of Stable Diffusion 1.5, beside diffusers",

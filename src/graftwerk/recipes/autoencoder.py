@@ -188,7 +188,7 @@ class Sizes:
     widths: tuple[int, ...]
     losses: Weights = field(default_factory=Weights)
     divergence: float = 2e-6
-    blend: float = 0.3
+    blend: float = 0.5
 
 
 REAL = Sizes(

@@ -5,7 +5,6 @@ import pytest
 from graftwerk import requests
 from graftwerk.commands import evaluate
 from graftwerk.errors import BadInput
-from graftwerk.library import index
 from graftwerk.rag import evidence
 from graftwerk.rag.evidence import calibrate
 from graftwerk.types import Silent
@@ -45,8 +44,7 @@ def test_figures_of_the_extractive_writer(file, encoder):
 
 def test_with_a_floor_what_is_not_there_is_not_answered(file, encoder, monkeypatch, listener):
     made = calibrate([0.9] * 10, [0.5] * 10, 0.1, encoder, "test")
-    for module in (evidence, index):
-        monkeypatch.setattr(module, "find_calibration", lambda *_: (made, "test floor"))
+    monkeypatch.setattr(evidence, "find_calibration", lambda *_: (made, "test floor"))
     report = run(file, listener, held_out=0.5)
     assert (report.answerable, report.unanswerable) == (4, 4)
     assert report.share_answered == 1.0

@@ -263,8 +263,8 @@ def _padded_by_zero(texts: Mapping[str, str]) -> dict[str, str]:
     words = whole["model"]["vocab"] if whole else json.loads(texts["vocab.json"])
     first = next(word for word, number in words.items() if number == 0)
     config = json.loads(texts.get("tokenizer_config.json", "{}")) | {"pad_token": first}
-    kept = {name: text for name, text in texts.items() if name != "special_tokens_map.json"}
-    return {**kept, "tokenizer_config.json": json.dumps(config)}
+    others = {name: text for name, text in texts.items() if name != "special_tokens_map.json"}
+    return {**others, "tokenizer_config.json": json.dumps(config)}
 
 
 def _configurations(

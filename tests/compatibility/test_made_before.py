@@ -42,9 +42,7 @@ def test_an_image_of_the_decoder_before_is_repeated_where_its_model_is_named(tmp
     request = gw.Generate(from_=MADE / "red-cube.png", out=tmp_path / "again")
     with pytest.raises(gw.errors.WrongBase, match="pass --model builtin/blocks"):
         gw.run(request)
-    named = gw.Generate(
-        from_=MADE / "red-cube.png", out=tmp_path / "again", model="builtin/blocks"
-    )
+    named = gw.Generate(from_=MADE / "red-cube.png", out=tmp_path / "again", model="builtin/blocks")
     [image] = gw.run(named).pictures
     before, again = (np.asarray(Image.open(path)) for path in (MADE / "red-cube.png", image.path))
     difference = np.abs(before.astype(int) - again)

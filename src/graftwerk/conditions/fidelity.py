@@ -153,7 +153,7 @@ def drawing_problem(finished: Map) -> str | None:
     return None
 
 
-def is_drawing(image: Map) -> bool:
+def looks_finished(image: Map) -> bool:
     """Whether an image looks like a finished map: lines on black, with hardly any grey."""
     if drawing_problem(image) is not None:
         return False

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..conditions.base import Condition, Read
-from ..conditions.fidelity import is_drawing
+from ..conditions.fidelity import looks_finished
 from ..conditions.kinds import condition_named
 from ..data.images import ImageNotes
 from ..data.pixels import fit, stack, to_values
@@ -35,15 +35,15 @@ def require_map(control: ControlInput) -> None:
     condition_named(control.kind).check_map(np.asarray(control.source.image), control.source.name)
 
 
-_DRAWN = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
+_LINES = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
 
 
-def note_drawings(controls: Sequence[ControlInput], monitor: Monitor) -> None:
+def note_finished_maps(controls: Sequence[ControlInput], monitor: Monitor) -> None:
     """Note images that look like finished maps but are given as images of a scene."""
     for one in controls:
-        if one.finished or one.kind not in _DRAWN:
+        if one.finished or one.kind not in _LINES:
             continue
-        if is_drawing(np.asarray(one.source.image.convert("RGB"))):
+        if looks_finished(np.asarray(one.source.image.convert("RGB"))):
             monitor.note(
                 f"{one.source.name} looks like a finished map of white lines, but its own "
                 f"{one.kind} map was made of it; if it is one, give it as "

@@ -112,7 +112,7 @@ class Grid:
         return None if math.isnan(score) else score, None if math.isnan(chance) else chance
 
     def glimpse(self, step: int) -> None:
-        """Draw the images of one row of the strips, without measuring them."""
+        """Sample the images of one row of the strips, without measuring them."""
         images = sample_controlled(self._model, self._branch, cut(self._batch, slice(_SHOWN)))
         _write(self._folder / f"{step:08d}.png", images)
         self._between.add(step)

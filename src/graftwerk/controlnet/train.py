@@ -164,15 +164,15 @@ class Watcher:
         found = self._meter.measure(step)
         self.measurements = [one for one in self.measurements if one.step < step]
         number = len(self.measurements)
-        last, shown = step >= self._job.plan.steps, False
+        last, sampled = step >= self._job.plan.steps, False
         if self._grid is not None and (number % self._job.sampled_every == 0 or last):
-            shown = True
+            sampled = True
             fidelity, chance = self._grid.draw(step)
             found = replace(found, fidelity=fidelity, chance=chance)
         self.measurements.append(found)
         self.verdict = judge(self.measurements, self.frozen_loss, self._job.plan.steps)
         if self._grid is not None:
-            self._show_jump(self._grid, step, shown)
+            self._show_jump(self._grid, step, sampled)
         self._monitor.chart(_figures(self.measurements))
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
@@ -185,14 +185,14 @@ class Watcher:
             )
             files.write_bytes(self._folder / PLOT, image)
 
-    def _show_jump(self, grid: Grid, step: int, shown: bool) -> None:
-        """Draw more rows of the strips while the branch begins to follow its condition."""
+    def _show_jump(self, grid: Grid, step: int, sampled: bool) -> None:
+        """Sample more rows of the strips while the branch begins to follow its condition."""
         state, at = self.verdict.state, self.verdict.step
         soon = at is not None and step <= at + _AFTER * self._job.every
-        if not shown and (state == "converging" or (state == "converged" and soon)):
+        if not sampled and (state == "converging" or (state == "converged" and soon)):
             grid.glimpse(step)
-            shown = True
-        if shown:
+            sampled = True
+        if sampled:
             grid.write_strips(at)
 
 

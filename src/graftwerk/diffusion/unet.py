@@ -488,8 +488,8 @@ class NetworkDenoiser:
             found = prompt_inputs(self._network, self._texts, x, self._factor)
             if self._keeps_prompts:
                 # a cache that fills would be compiled for again and again
-                options: dict[str, Any] = {} if is_compiled(self._network) else {"prompt_keys": {}}
-                found["cross_attention_kwargs"] = options
+                cache: dict[str, Any] = {} if is_compiled(self._network) else {"prompt_keys": {}}
+                found["cross_attention_kwargs"] = cache
             if self._perturbed and self._keeps_prompts:
                 found["cross_attention_kwargs"]["perturbed"] = self._perturbed
             if self._held[0]:

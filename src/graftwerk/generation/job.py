@@ -16,7 +16,7 @@ from ..controlnet.inputs import (
     ControlFidelity,
     OpenControls,
     measure_controls,
-    note_drawings,
+    note_finished_maps,
     open_controls,
 )
 from ..data.images import write_image
@@ -184,7 +184,7 @@ class Job:
         if controls is None or not self.request.check or controls.start(1).is_zero:
             return []
         numbers = range(min(count, _FEW))
-        monitor.start(f"drawing {len(numbers)} without control", None)
+        monitor.start(f"sampling {len(numbers)} without control", None)
         return self.decode(sample_batch(self.model, replace(self.plan, control=None), numbers))
 
     def report(
@@ -357,7 +357,7 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
         for one in steered.controls
         if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
     ]
-    note_drawings([one.control for one in steered.controls], monitor)
+    note_finished_maps([one.control for one in steered.controls], monitor)
     photos = {one.kind: one.source.image for one in sources}
     if not draws_blocks(model):
         read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]

@@ -23,7 +23,10 @@ def grid_in(folder, monkeypatch):
     )
     monkeypatch.setattr(samples, "cut", lambda batch, _: batch)
     batch = SimpleNamespace(maps=np.zeros((2, SIDE, SIDE, 3), dtype=np.uint8))
-    return Grid(None, None, None, batch, folder)
+    grid = Grid.__new__(Grid)
+    grid._model = grid._branch = grid._condition = None
+    grid._batch, grid._folder, grid._between = batch, folder, set()
+    return grid
 
 
 def levels(folder):
@@ -46,27 +49,25 @@ def test_rows_between_are_those_closest_to_the_convergence(tmp_path, monkeypatch
     assert levels(tmp_path / "a") == [10, *range(20, 90, 10), 130]
 
 
-class Drawn:
+class Drawn(Grid):
     """A grid that notes what it is asked for."""
-
-    def __init__(self):
-        self.steps, self.near = [], None
 
     def glimpse(self, step):
         self.steps.append(step)
 
-    def write_strips(self, near):
+    def write_strips(self, near=None):
         self.near = near
 
 
 def test_a_row_is_drawn_at_each_measurement_from_the_first_sign_to_soon_after() -> None:
-    watcher, grid = Watcher.__new__(Watcher), Drawn()
+    watcher, grid = Watcher.__new__(Watcher), Drawn.__new__(Drawn)
+    grid.steps, grid.near = [], None
     watcher._job = SimpleNamespace(every=10)
     course = {0: "not yet", 10: "not yet", 20: "converging", 30: "converging", 40: "converged"}
     for step in range(0, 110, 10):
         state = course.get(step, "converged")
         at = {"not yet": None, "converging": 20, "converged": 30}[state]
         watcher.verdict = Verdict(state, at, "")
-        watcher._show_jump(grid, step, drawn=step in {0, 50, 100})
+        watcher._show_jump(grid, step, sampled=step in {0, 50, 100})
     assert grid.steps == [20, 30, 40, 60]  # 50 is there anyway, and 60 is three after 30
     assert grid.near == 30

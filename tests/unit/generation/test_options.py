@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 import graftwerk as gw
 from graftwerk.adapters import manifest
 from graftwerk.cli.main import main
-from graftwerk.conditions.fidelity import is_drawing
+from graftwerk.conditions.fidelity import looks_finished
 from graftwerk.controlnet.spec import parse_control
 from graftwerk.errors import BadInput, BadValue
 from graftwerk.generation.spec import parse_lora
@@ -107,10 +107,10 @@ def test_a_finished_map_is_noticed(tmp_path, text_pipeline) -> None:
     shape = Image.new("L", (64, 64))
     ImageDraw.Draw(shape).rectangle((20, 20, 40, 40), fill=255)
     scene = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1)))
-    found = [is_drawing(np.asarray(one.convert("RGB"))) for one in (lines, shape, scene)]
+    found = [looks_finished(np.asarray(one.convert("RGB"))) for one in (lines, shape, scene)]
     assert found == [True, False, False]
     edges = gw.conditions.of_scene("canny", 3, size=64)
-    assert is_drawing(np.asarray(edges))
+    assert looks_finished(np.asarray(edges))
 
 
 def test_a_lora_of_something_else_is_named(text_pipeline, tmp_path) -> None:

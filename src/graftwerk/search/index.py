@@ -166,13 +166,17 @@ class Index:
                 f"Change the index: graft index rebuild --encoder {base['encoder']} --index "
                 f"{self.folder}; or name another folder.",
             )
-        if self.chunker not in (int(base["chunker"]), int(base["chunker"]) - 1):
+        if not self.is_cut_as(int(base["chunker"])):
             raise WrongBase(
                 f"the index {self.folder}",
                 f"passages of version {self.chunker}",
                 f"version {base['chunker']}",
                 f"Cut them again: graft index rebuild --index {self.folder}",
             )
+
+    def is_cut_as(self, chunker: int) -> bool:
+        """Whether its passages are of this version, or of the one before, which is still known."""
+        return self.chunker in (chunker, chunker - 1)
 
     @contextmanager
     def view(self) -> Iterator[View]:

@@ -160,10 +160,13 @@ def rebuild_index(
             )
         if upgrade:
             choice = load_own_encoder(index, load).rescorer, None
-        if choice != (None, None) or index.chunker != CHUNKER_VERSION:
+        known = index.is_cut_as(CHUNKER_VERSION)  # then its files may be gone
+        if choice != (None, None) or not known:
             name, layer = _choose(choice, index)
             encoder = load(name, layer)
-            change = renew(index, encoder, describe_base(encoder, name, layer), monitor)
+            base = describe_base(encoder, name, layer)
+            base |= {"chunker": str(index.chunker)} if known else {}
+            change = renew(index, encoder, base, monitor)
         else:
             monitor.start("making the full text again")
             index.rebuild_words()

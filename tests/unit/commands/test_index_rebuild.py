@@ -125,10 +125,10 @@ def test_cut_another_way(docs, monkeypatch):
     cut = rebuilding.cut
     for module in (rebuilding, index_module, writing):
         name = "cut" if module is rebuilding else "CHUNKER_VERSION"
-        value = (lambda document: cut(document) * 2) if module is rebuilding else 3
+        value = (lambda document: cut(document) * 2) if module is rebuilding else 4
         monkeypatch.setattr(module, name, value)
     FIRST.texts.clear()
-    with pytest.raises(WrongBase, match="passages of version 1"):
+    with pytest.raises(WrongBase, match="passages of version 2"):
         (docs / "new.txt").write_text("new")
         add(docs)
     (docs / "3.txt").unlink()

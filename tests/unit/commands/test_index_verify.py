@@ -33,7 +33,7 @@ def docs(tmp_path, encoder):
     words = random.Random(0)
     for n in range(12):
         sections = [
-            f"# Part {s}\n\n" + " ".join(f"word{words.randrange(500)}" for _ in range(100))
+            f"# Part {s}\n\n" + " ".join(f"word{words.randrange(500)}" for _ in range(70))
             for s in range(5)
         ]
         (folder / f"f{n}.md").write_text("\n\n".join(sections))

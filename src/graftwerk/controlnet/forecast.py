@@ -38,10 +38,8 @@ class Fit:
     """A growth law: `exp(offset) * clock ** rate`, or `exp(offset + rate * clock)`.
 
     Attributes:
-        law: which of the two.
         offset: logarithm of the factor.
         rate: the exponent, or the growth per unit of the clock.
-        r_squared: of the logarithms.
         covariance: of rate and offset, in this order.
     """
 
@@ -76,12 +74,8 @@ class Forecast:
 
     Attributes:
         step: of the expected convergence; None if unknown or beyond the plan.
-        low: lower end of its interval.
         high: upper end; None if beyond the plan.
         until: last step that was used.
-        gap: growth law of the condition gap.
-        gain: growth law of the gain.
-        reason: in one sentence.
     """
 
     step: int | None
@@ -123,13 +117,7 @@ def _line(law: Law, locations: Float64[np.ndarray, " n"], logs: Float64[np.ndarr
 
 
 def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan) -> Forecast:
-    """Forecast from the first fifth of a plan when the branch will follow its condition.
-
-    Args:
-        measurements: all so far; later ones are ignored.
-        frozen_loss: of the frozen model.
-        plan: with the learning rates.
-    """
+    """Forecast from the first fifth of a plan when the branch will follow its condition."""
     early = [one for one in measurements if one.step <= SHARE * plan.steps]
     until = early[-1].step
     clocks = [plan.rates_until(one.step) for one in early]
@@ -209,15 +197,7 @@ def plot_meter(
     plan: Plan,
     found: Forecast,
 ) -> bytes:
-    """Return a PNG of loss, gap, norms, fidelity and the forecast over the steps.
-
-    Args:
-        measurements: all so far.
-        frozen_loss: of the frozen model.
-        verdict: its step is marked.
-        plan: of the training.
-        found: the forecast from the first steps.
-    """
+    """Return a PNG of loss, gap, norms, fidelity and the forecast over the steps."""
     steps = [float(one.step) for one in measurements]
     fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
     panels = [

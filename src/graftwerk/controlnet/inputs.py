@@ -56,11 +56,6 @@ def map_of(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The condition image of a control, cropped and resized to what is generated.
 
-    Args:
-        control: with an image, or a finished map.
-        size: width and height of the generated images.
-        read: how the condition of an image is read; default: by what comes with the package.
-
     Raises:
         BadInput: a map of another kind, or one that is empty.
     """
@@ -110,12 +105,7 @@ def mask_of(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedBranch:
-    """A branch that fits a model.
-
-    Attributes:
-        branch: for the condition.
-        fingerprint: of its files.
-    """
+    """A branch that fits a model."""
 
     branch: Branch
     fingerprint: str
@@ -147,9 +137,6 @@ class ControlTarget:
     """A condition that images should follow.
 
     Attributes:
-        control: as requested.
-        condition: its kind.
-        map: the condition image.
         fingerprint: of map, mask and branch.
         read: how the condition is read out of generated images; None: as of Blocks scenes.
     """
@@ -171,9 +158,7 @@ class OpenControls:
     """The controls of a request, ready for sampling.
 
     Attributes:
-        targets: the individual conditions.
         controls: for the sampler; None if there are none.
-        notes: conversions of their images.
     """
 
     targets: tuple[ControlTarget, ...] = ()

@@ -42,11 +42,8 @@ class StoredPairs:
     """Pairs in memory-mapped files; see `task.Pairs`.
 
     Attributes:
-        latents: of the images.
-        maps: conditions.
         states: of the prompts; None for a model without prompts.
         pooled: one vector per prompt, if the model uses it.
-        empty: states of the empty prompt.
         chosen: indices of the pairs in this subset.
     """
 
@@ -108,12 +105,9 @@ class PairSource:
     """User-provided images.
 
     Attributes:
-        pictures: in RGB.
-        captions: of each image.
         maps: conditions of each, as images; None if they are computed.
         draw: computes the condition of an image.
         identity: hash of what determines the conditions.
-        notes: conversions, one line each.
     """
 
     pictures: Sequence[Image.Image]

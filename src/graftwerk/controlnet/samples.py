@@ -36,16 +36,7 @@ def sample_controlled(
     guidance: float = _GUIDANCE,
     seed: int = 0,
 ) -> ImageBatch:
-    """Generate one image for each pair's condition and prompt; deterministic for a seed.
-
-    Args:
-        model: the frozen one.
-        branch: None for the frozen model alone.
-        batch: conditions and prompts; the latents define the size.
-        steps: of the sampler.
-        guidance: scale of classifier-free guidance, over prompt and condition together.
-        seed: of the noise.
-    """
+    """Generate one image for each pair's condition and prompt; deterministic for a seed."""
     height, width = batch.latents.shape[2] * model.factor, batch.latents.shape[3] * model.factor
     images = []
     for numbers in batches(len(batch), width, height, model.device):
@@ -79,15 +70,7 @@ def sample_controlled(
 
 
 class Grid:
-    """A fixed grid of conditions, sampled repeatedly during training.
-
-    Args:
-        model: the frozen one.
-        branch: in training.
-        condition: measures fidelity; None for images only.
-        batch: held-out pairs.
-        folder: for the contact sheets.
-    """
+    """A fixed grid of conditions, sampled repeatedly during training."""
 
     def __init__(
         self,

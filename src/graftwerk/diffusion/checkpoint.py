@@ -59,7 +59,6 @@ class Layout:
     """The parts of a pipeline class.
 
     Attributes:
-        network: class of its U-Net or transformer.
         encoders: classes of its text encoders; each has a tokenizer with the same number.
         latent: whether it generates latents that a decoder converts to images.
         trunk: name of the part with the network.
@@ -125,9 +124,7 @@ class PipelineFolder:
     """A checked pipeline folder.
 
     Attributes:
-        path: the folder.
         index: content of its `model_index.json`.
-        layout: the parts of its class.
         scheduler: content of its `scheduler_config.json`.
         file: a single file with all weights; None if each part has its own.
     """

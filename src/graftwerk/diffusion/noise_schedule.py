@@ -107,15 +107,12 @@ class Noise:
 
     Attributes:
         sigmas: noise level of each training step, increasing; the index is the network's timestep.
-        prediction: the quantity that the network predicts.
         spacing: how the model's own schedule selects its timesteps.
         offset: added to the timesteps of `leading` spacing.
         one_more: whether the own schedule spaces one step more and omits the last one.
         usable: number of training steps that the own schedule uses.
         last: noise level at which the own schedule ends: 0, or the smallest of the table.
-        clamp: how values are kept in range; None for latents.
         name: class of its scheduler in diffusers.
-        options: arguments of that class.
         even: for flow matching, whether the pipeline spaces the levels evenly from 1 itself (Flux).
         shift: for flow matching, the `mu` of an image size, by which its levels are shifted.
     """
@@ -249,11 +246,6 @@ class Noise:
 
 def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noise:
     """Parse the content of a `scheduler_config.json`.
-
-    Args:
-        config: its content.
-        path: of the file, for messages.
-        pipeline: class of its pipeline, which may override options.
 
     Raises:
         BadFile: the kind of noise or schedule is not supported, or its values are invalid.

@@ -51,11 +51,6 @@ def load_part(
 
     Its class is looked up in a table by the name in its configuration.
 
-    Args:
-        folder: of the part.
-        weights: to use instead of those in the folder; None for the folder's own.
-        dtype: of its weights and arithmetic.
-
     Raises:
         BadFile: the class is unknown, or the weights do not fit the configuration.
         Damaged: a weight file is truncated or malformed.
@@ -218,20 +213,12 @@ class DiffusionModel:
     """A frozen diffusion model.
 
     Attributes:
-        name: as the user wrote it.
         fingerprint: hash of weights and of everything else that affects an image.
-        noise: the noise schedule that it was trained with.
-        channels: channels of the U-Net's values.
         factor: pixels per value along a side; 1 if the U-Net generates pixels.
-        multiple: a side in pixels must be a multiple of this.
-        size: width and height in pixels that it was trained on.
-        device: of its networks.
         unet: the U-Net or transformer.
         reader: encodes prompts; None for an unconditional model.
         decoder: the autoencoder that decodes latents to images; None for a model of pixels.
         keeps_prompts: whether the U-Net's attention can cache a prompt's keys and values.
-        trunk: name of the part with the U-Net or transformer.
-        folder: that it was loaded from.
         placement: where its networks run; None for a user's own, which are where they are.
     """
 

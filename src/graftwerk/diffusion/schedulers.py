@@ -29,11 +29,9 @@ class _Run:
     """A scheduler that is ready to step.
 
     Attributes:
-        scheduler: of diffusers, with its timesteps set.
         levels: noise level of the network's evaluation at each timestep, and the last one.
         exploding: whether its `x` is `x0 + sigma * noise`.
         output: maps `x`, the clean image and the level to the input of the scheduler.
-        extra: further arguments of a step.
     """
 
     scheduler: Any

@@ -90,13 +90,7 @@ def cached_configuration(repository: str) -> Path | None:
 def read_parts(
     file: Path, folder: Path, encoders: Mapping[str, str]
 ) -> dict[str, dict[str, Tensor]]:
-    """Return the weights of each part, named as in its network.
-
-    Args:
-        file: contains all weights.
-        folder: of the configurations.
-        encoders: classes of the pipeline's text encoders.
-    """
+    """Return the weights of each part, named as in its network."""
     from safetensors.torch import load_file
 
     utils, state = _converters(), load_file(file)

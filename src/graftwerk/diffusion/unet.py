@@ -143,8 +143,6 @@ class Residuals:
     """Tensors that are added between encoder and decoder.
 
     Attributes:
-        skips: to each skip connection, in the encoder's order.
-        middle: to the output of the middle block.
         double: of a Flux transformer, how many of them are for its blocks of two streams.
     """
 
@@ -437,10 +435,6 @@ class NetworkDenoiser:
 
     def hold(self, rows: int, words: bool) -> "NetworkDenoiser":
         """Return a denoiser whose rows attend as the first ones do, as in prompt-to-prompt.
-
-        Args:
-            rows: number of the first rows.
-            words: whether they attend to the same words, too, not only to the same locations.
 
         Raises:
             BadInput: the U-Net's attention is of another kind.

@@ -45,7 +45,6 @@ class Forecaster(Protocol):
     """A forecaster.
 
     Attributes:
-        name: for display.
         levels: of its quantiles; only the median for point forecasts.
     """
 
@@ -116,9 +115,6 @@ class Batch:
     """Histories as input of a network; forecasts are `level + scale * output`.
 
     Attributes:
-        inputs: of the network.
-        level: of each history.
-        scale: of each history.
         unit: of the training loss of each history: its mean change over a season.
     """
 
@@ -132,13 +128,8 @@ class NetworkForecaster:
     """A forecasting network: base class of the built-in one and those of transformers.
 
     Attributes:
-        name: as the user wrote it.
-        fingerprint: of its weights and configuration.
-        network: the module, in evaluation mode.
         heads: paths of the last linear layers of `network`, which the method `linear` trains.
-        device: of the network.
         most: leads that it forecasts in one pass.
-        levels: of its quantiles.
     """
 
     levels: tuple[float, ...] = QUANTILES

@@ -44,7 +44,6 @@ class Step:
     """The time step between two values.
 
     Attributes:
-        words: for display.
         seconds: None for a step of months or of working days.
         months: None for any other step.
         business: whether weekends are skipped.
@@ -79,13 +78,10 @@ class Series:
     """A time series.
 
     Attributes:
-        name: of its column.
         values: float64, without gaps.
         times: of each value; empty if the table has none.
         step: between two values; None if there are no times.
         covariates: by column: values along the series, and after its last value as far as known.
-        table: how the table was read.
-        notes: remarks for the user.
     """
 
     name: str

@@ -17,9 +17,7 @@ class Guide:
     """One `--guide`, as written.
 
     Attributes:
-        aim: kind of target: `class`, `text` or `image`.
         what: class, sentence or path of an image.
-        scale: weight of its gradient.
         image: decoded image of `image=`; None until it is read.
     """
 

@@ -36,10 +36,6 @@ class Target:
 
     Attributes:
         given: the diffusion model whose input is optimized; None if only pixels are optimized.
-        models: models that evaluate classes and sentences.
-        size: width and height of the images.
-        label: the class; None for another target.
-        picture: the image; None for another target.
         loss: loss of images with values 0 to 1; one number per row.
         latent_loss: loss of latents; None if the target is evaluated on images.
     """
@@ -65,8 +61,6 @@ class Found:
     """Result of an inversion.
 
     Attributes:
-        pictures: the final images.
-        film: intermediate images of the first row, from start to end.
         losses: mean loss over the rows at each step; empty for DDIM inversion.
         psnr_db: PSNR of the image sampled from its noise, for DDIM inversion; else None.
         psnr_db_of_decoder: PSNR of the image reconstructed by the autoencoder alone; else None.

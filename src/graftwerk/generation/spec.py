@@ -111,12 +111,6 @@ def options_of(
 ) -> Options:
     """Check and parse the options that do not depend on the model.
 
-    Args:
-        request: the request for images.
-        init: the image to start from, decoded.
-        mask: white where that image is repainted.
-        regions: prompts for parts of the image, with their masks decoded.
-
     Raises:
         UnknownName: there is no such sampler.
         BadInput: an interval that is not possible, an option that the sampler does not accept, or

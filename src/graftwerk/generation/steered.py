@@ -68,7 +68,6 @@ class LoadedWeaker:
     """A weaker model of the same latent space, for autoguidance.
 
     Attributes:
-        model: the weaker model.
         scale: weight of what the better model predicts otherwise.
     """
 
@@ -170,15 +169,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class SteeredModel:
-    """A frozen model and its adapters, which do not change it.
-
-    Attributes:
-        frozen: the frozen model.
-        loras: adapters of its weights; their changes add up.
-        controls: adapters of its activations.
-        guides: adapters of its score.
-        weaker: models that it is guided away from.
-    """
+    """A frozen model and its adapters, which do not change it."""
 
     frozen: DiffusionModel
     loras: tuple[LoadedLora, ...] = ()

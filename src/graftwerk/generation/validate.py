@@ -91,10 +91,6 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
 def require_measure(request: Generate, measured: list[bool]) -> None:
     """Require a measured control for `best_of` to select images by.
 
-    Args:
-        request: the request for images.
-        measured: for each control, whether its fidelity is measured.
-
     Raises:
         BadInput: `best_of` is set and no control is measured.
     """
@@ -107,11 +103,6 @@ def require_measure(request: Generate, measured: list[bool]) -> None:
 
 def require_class(label: str, classifier: str, labels: list[str]) -> None:
     """Require that a classifier has a class, judging by its configuration alone.
-
-    Args:
-        label: the class.
-        classifier: name of a noise-aware classifier, an image classifier or a joint encoder.
-        labels: classes of a joint encoder; if empty, kinds and colours of Blocks objects.
 
     Raises:
         UnknownName: it does not have the class.

@@ -35,14 +35,8 @@ class Episodes:
     """Frames of all episodes, in order.
 
     Attributes:
-        images: what the camera saw.
-        states: of the robot.
-        actions: taken in these states.
         episode: number of the episode of each frame.
-        fps: frames a second.
-        tasks: instructions.
         names: of the numbers of an action.
-        camera: name of the camera.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]

@@ -124,11 +124,6 @@ class PolicyModel:
     """A loaded policy.
 
     Attributes:
-        name: as its user wrote it.
-        fingerprint: hash of its weights and configuration.
-        network: the trained part.
-        encoder: the frozen part.
-        device: of both.
         heads: the layers that the method `linear` trains.
     """
 

@@ -49,15 +49,7 @@ def expert(robots: Sequence[Robot], frame: int) -> Float32[np.ndarray, "n 3"]:  
 def roll_out(
     act: Act, task: Task, seed: int, numbers: Sequence[int], watch: Watch | None = None
 ) -> list[float]:
-    """Run episodes from these starts and return the final distances from the goal.
-
-    Args:
-        act: chooses the actions.
-        task: what is reached.
-        seed: of the starts.
-        numbers: of the starts.
-        watch: called before each frame, with up to 50 robots.
-    """
+    """Run episodes from these starts and return the final distances from the goal."""
     distances = []
     for at in range(0, len(numbers), _TOGETHER):
         robots = [start(task, seed, number) for number in numbers[at : at + _TOGETHER]]

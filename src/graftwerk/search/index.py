@@ -95,11 +95,7 @@ class Index:
     """An open index; a context manager. Made by `open_index` and `create_or_open`.
 
     Attributes:
-        folder: its folder.
-        encoder_name: name of its encoder.
         layer: hidden layer that its vectors come from, None for the last.
-        fingerprint: hash of its encoder.
-        dimension: length of a vector.
         reads: what its encoder can encode.
         chunker: version of the code that cut its passages.
         connection: its database, for the maintenance modules beside this one.
@@ -261,11 +257,6 @@ class Index:
         self, entries: Sequence[Entry], base: Mapping[str, str], expected: Mapping[str, str]
     ) -> bool:
         """Replace everything with contents made with another base, in one step.
-
-        Args:
-            entries: the new contents.
-            base: what they were made with.
-            expected: the stored files, by path, that `entries` were made from.
 
         Returns:
             False, and nothing is replaced, when another writer changed the files meanwhile.

@@ -117,12 +117,7 @@ class Intake:
         self._kilobytes = 0.0  # done, of which the monitor knows the whole ones
 
     def add(self, paths: Sequence[str], stored: Mapping[str, str]) -> None:
-        """Store the files that are new or changed.
-
-        Args:
-            paths: files, as `list_files` gives them.
-            stored: content hash of each file that is stored already.
-        """
+        """Store the files that are new or changed."""
         self._stored = stored
         self._image_folders = _folders_of_images(paths)
         changed = self._compare(paths)

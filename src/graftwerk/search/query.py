@@ -367,9 +367,6 @@ class _Ranks:
 
     Attributes:
         cosines: by key; those of the rankings come first, in their order.
-        by_vector: rank in its ranking by vectors.
-        by_text: rank by words.
-        bm25: by key.
         fused: score of all rankings joined, best first.
     """
 

@@ -209,9 +209,7 @@ class View:
     """Read access to one consistent state of an index.
 
     Attributes:
-        meta: how the index was made.
         stamp: names index and state; equal stamps, equal content.
-        dimension: length of a vector.
         spelled: whether its full text is of texts spelled as `words.spell` does.
     """
 

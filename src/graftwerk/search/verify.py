@@ -45,7 +45,6 @@ class Findings:
 
     Attributes:
         damages: for people.
-        passages: rows checked.
         bad_rows: keys of passages whose text or place does not match its hash.
         bad_vectors: keys of passages whose vector alone is wrong.
         recall: share of the exact ten nearest that a search finds; None in an empty index.
@@ -196,12 +195,6 @@ def _repair(
     Wrong vectors are embedded again from their texts. Passages with wrong texts are taken out,
     and their files forgotten, so that the next `index add` reads those again; so are images
     with wrong vectors. Full text, database pages, snapshot and seal are written again.
-
-    Args:
-        index: the index.
-        findings: what `examine` found in it.
-        load: gives the index's encoder; called when there is something to embed.
-        monitor: may stop the work.
     """
     with index.view() as view:
         stored = view.passages(findings.bad_vectors)

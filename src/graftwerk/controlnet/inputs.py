@@ -19,6 +19,7 @@ from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
 from ..requests.generate import ControlMode
+from ..text_safety import counted
 from ..types import Monitor
 from .branch import Branch
 from .checkpoint import branch_fingerprint, open_branch
@@ -238,8 +239,8 @@ def _blocks_of(control: ControlInput, count: int) -> tuple[float, ...]:
         return tuple(_DECAY ** (count - 1 - number) for number in range(count))
     if len(control.blocks) not in {0, count}:
         raise BadInput(
-            f"the {control.kind} control has {len(control.blocks)} weights; its branch has {count} "
-            "connections.",
+            f"the {control.kind} control has {counted(len(control.blocks), 'weight')}; its branch "
+            f"has {counted(count, 'connection')}.",
             f"Give one weight, soft, or {count} from the outermost skip to the middle block.",
         )
     return control.blocks

@@ -23,6 +23,7 @@ from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..errors import BadFile, BadInput, few
+from ..text_safety import counted
 from ..types import Monitor
 from .task import Batch
 
@@ -87,7 +88,7 @@ class StoredPairs:
         total = len(self.chosen)
         if held_out < 2 or total - held_out < 2:
             raise BadInput(
-                f"{total} pairs cannot be shared out: {held_out} held out of them.",
+                f"{counted(total, 'pair')} cannot be shared out: {held_out} held out of them.",
                 "Bring more images, or hold out fewer; two of each are needed.",
             )
         order = np.random.default_rng(seed).permutation(self.chosen)

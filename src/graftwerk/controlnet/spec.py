@@ -151,7 +151,7 @@ def parse_control(entry: str) -> ControlSpec:
         weights = [1.0] if text == "soft" else [float(part) for part in text.split(",")]
         first, last = float(match["first"] or 0), float(match["last"] or 1)
     except ValueError:
-        raise BadInput(f"--control {entry!r} has a number that is none.", _HINT) from None
+        raise BadInput(f"--control {entry!r} has something that is not a number.", _HINT) from None
     for weight in weights:
         require_weight(f"--control {entry!r}", weight)
     if not 0 <= first < last <= 1:

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInput, Failure
+from ..text_safety import counted
 from ..types import Denoiser
 from .noise_schedule import Clamp, Noise, Sigma
 
@@ -341,7 +342,7 @@ def _check_value(term: Term, value: Tensor, x: Batch, sigma: Sigma) -> None:
     level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
     if value.shape != (len(x),):
         raise BadInput(
-            f"{term.name} gave values of shape {tuple(value.shape)} for {len(x)} rows.",
+            f"{term.name} gave values of shape {tuple(value.shape)} for {counted(len(x), 'row')}.",
             "Give one number for each row of the batch.",
         )
     if bool(torch.isfinite(value).all()):

@@ -23,6 +23,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..errors import BadFile, BadInput
+from ..text_safety import counted
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 Spacing = Literal["leading", "trailing", "linspace"]
@@ -176,7 +177,7 @@ class Noise:
                 made.set_timesteps(steps, **asked)
         except (ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
             raise BadInput(
-                f"{self.name} cannot take {steps} steps: {error}",
+                f"{self.name} cannot take {counted(steps, 'step')}: {error}",
                 "Take fewer steps, or another --sampler.",
             ) from error
         return made
@@ -411,7 +412,7 @@ def flow_levels(noise: Noise, steps: int) -> list[float]:
     levels: list[float] = noise.scheduler(steps).sigmas.double().tolist()
     if any(not after < level for level, after in pairwise(levels)):
         raise BadInput(
-            f"{noise.name} gives noise levels that do not fall in {steps} steps.",
+            f"{noise.name} gives noise levels that do not fall in {counted(steps, 'step')}.",
             "Take another number of --steps.",
         )
     return levels
@@ -426,7 +427,8 @@ def own_levels(noise: Noise, steps: int) -> list[float]:
     times = noise.scheduler(steps).timesteps.tolist()
     if not all(0 <= time < len(noise.sigmas) for time in times):
         raise BadInput(
-            f"{noise.name} with {steps} steps leaves its table of {len(noise.sigmas)} times.",
+            f"{noise.name} with {counted(steps, 'step')} leaves its table of "
+            f"{counted(len(noise.sigmas), 'time')}.",
             "Take fewer steps, or another --sampler.",
         )
     return [*(noise.level_at(float(time)) for time in times), 0.0]

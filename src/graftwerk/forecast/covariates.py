@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import BadInput
+from ..text_safety import counted
 from .forecasters import Forecaster, History, Quantiles
 
 _RIDGE = 1.0  # of standardized changes: regularizes if there are few values
@@ -42,7 +43,7 @@ class WithCovariates:
                 if len(column) < count + leads:
                     raise BadInput(
                         f"the covariate {name} is known for {max(len(column) - count, 0):,} of the "
-                        f"{leads:,} values ahead.",
+                        f"{counted(leads, 'value')} ahead.",
                         "Add rows with its coming values and an empty target, or leave it out.",
                     )
             beside = np.stack([column[: count + leads] for column in self._covariates.values()])

@@ -29,6 +29,7 @@ from ..forecast.tune import KIND, tune
 from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_FORECASTER, Device, checked
 from ..requests.finetune import Forecast
+from ..text_safety import counted
 from ..types import Monitor, Silent
 
 Covariates = Mapping[str, Any]
@@ -59,7 +60,7 @@ class ForecastValues:
 
     def __repr__(self) -> str:
         first, last = float(self.median[0]), float(self.median[-1])
-        return f"<Forecast of {len(self.median)} values: {first:.6g} ... {last:.6g}>"
+        return f"<Forecast of {counted(len(self.median), 'value')}: {first:.6g} ... {last:.6g}>"
 
     def quantile(self, level: float) -> Float[np.ndarray, " h"]:
         """Return one quantile.
@@ -292,12 +293,13 @@ def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
     odd = np.flatnonzero(~np.isfinite(values))
     if len(odd):
         raise BadInput(
-            f"the {name} has {len(odd):,} values that are missing or not finite, the first is "
+            f"the {name} has {counted(len(odd), 'value that is', 'values that are')} missing or "
+            "not finite, the first is "
             f"number {int(odd[0]) + 1:,}.",
             "Fill them in or cut them off.",
         )
     if len(values) < _LEAST:
-        count = "one value" if len(values) == 1 else f"{len(values)} values"
+        count = counted(len(values), "value")
         raise BadInput(f"the {name} has {count} only.", f"A forecast needs at least {_LEAST}.")
     return values
 

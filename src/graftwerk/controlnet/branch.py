@@ -125,7 +125,6 @@ def make_hint(
 Body = Literal["copy", "light"]
 Start = Literal["zero", "gaussian"]
 Learned = Literal["all", "convolutions"]
-# of Gaussian first weights, in the place of zeros
 # What a copy can leave as the U-Net has it: a third of a small one, and it converges without.
 _UNLEARNED = ("encoder.time_embedding.", ".transformer_blocks.")
 _PARTS = (

@@ -200,35 +200,24 @@ def plot_meter(
     """Return a PNG of loss, gap, norms, fidelity and the forecast over the steps."""
     steps = [float(one.step) for one in measurements]
     fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
+
+    def of(field: str) -> list[float]:
+        return [getattr(one, field) for one in measurements]
+
+    losses = (
+        Curve("fresh noise", steps, of("plain_loss")),
+        Curve("same noise", steps, of("loss")),
+        Curve("model alone", steps, [frozen_loss for _ in steps]),
+    )
+    sizes = (
+        Curve("norm of the zero convolutions", steps, of("norm")),
+        Curve("change of the skips", steps, of("change")),
+    )
+    gap = Curve("shuffled minus true", steps, of("gap"), of("gap_low"), of("gap_high"))
     panels = [
-        Panel(
-            "held-out loss",
-            (
-                Curve("fresh noise", steps, [one.plain_loss for one in measurements]),
-                Curve("same noise", steps, [one.loss for one in measurements]),
-                Curve("model alone", steps, [frozen_loss for _ in steps]),
-            ),
-        ),
-        Panel(
-            "condition gap",
-            (
-                Curve(
-                    "shuffled minus true",
-                    steps,
-                    [one.gap for one in measurements],
-                    [one.gap_low for one in measurements],
-                    [one.gap_high for one in measurements],
-                ),
-            ),
-        ),
-        Panel(
-            "size",
-            (
-                Curve("norm of the zero convolutions", steps, [one.norm for one in measurements]),
-                Curve("change of the skips", steps, [one.change for one in measurements]),
-            ),
-            logarithmic=True,
-        ),
+        Panel("held-out loss", losses),
+        Panel("condition gap", (gap,)),
+        Panel("size", sizes, logarithmic=True),
         _growth(measurements, plan, found),
     ]
     if any(math.isfinite(value) for value in fidelity):

@@ -75,16 +75,8 @@ def compose(
 ) -> Denoiser:
     """Wrap a model for sampling: classifier-free guidance, then gradients, then clamping.
 
-    Control changes the network's evaluation, so it belongs inside `conditional` and `both`.
-
-    Args:
-        conditional: the model with its prompt.
-        both: the model with its prompt and the negative prompt, see `classifier_free`.
-        guidance: None for none.
-        clamp: None for none.
-        gradient: gradient guidance, such as `GradientGuide.apply`; None for none.
-        contrasts: worse denoisers, see `classifier_free`.
-        noise: see `classifier_free`.
+    Control changes the network's evaluation, so it belongs inside `conditional` and `both`. Most
+    arguments are those of `classifier_free`; `gradient` is for example `GradientGuide.apply`.
     """
     denoise = conditional
     if guidance is not None:

@@ -219,15 +219,7 @@ def encode_half(
 def run_with(
     network: Any, x: Tensor, times: Tensor, inputs: Inputs, residuals: Residuals | None
 ) -> Tensor:
-    """Run a U-Net with residuals added between its encoder and decoder.
-
-    Args:
-        network: a `UNet2DConditionModel`, a `UNet2DModel`, a transformer or a `Controllable`.
-        x: noisy images as the U-Net takes them.
-        times: timesteps, one for each row.
-        inputs: states of the prompts, under the argument names of diffusers.
-        residuals: None for the U-Net as it is.
-    """
+    """Run a U-Net with residuals added between its encoder and decoder."""
     if is_transformer(network):
         if residuals is None:
             return run_transformer(network, x, times, inputs)

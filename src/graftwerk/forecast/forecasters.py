@@ -261,10 +261,12 @@ class LibraryModel(NetworkForecaster):
         if len(self.levels) == 1:
             single: Tensor = found.prediction_outputs
             return single
-        spread = self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
+        return _quantiles_of(self._spread(found)).to(self.device)
+
+    def _spread(self, found: Any) -> Any:
+        return self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
             found.prediction_outputs, loc=found.loc, scale=found.scale
         )
-        return _quantiles_of(spread).to(self.device)
 
     def loss(self, batch: Batch, target: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
         """Return the negative log-likelihood if the head is a distribution.
@@ -272,10 +274,7 @@ class LibraryModel(NetworkForecaster):
         Quantiles of a distribution have no gradient. Other heads use the quantile loss.
         """
         if self.kind == "patchtst" and len(self.levels) > 1:
-            found: Any = self.network(**batch.inputs)
-            spread = self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
-                found.prediction_outputs, loc=found.loc, scale=found.scale
-            )
+            spread = self._spread(self.network(**batch.inputs))
             ahead = target.new_zeros(len(target), self.most, 1)
             ahead[:, : target.shape[1], 0] = target
             chance: Tensor = spread.log_prob(ahead)[:, : target.shape[1]]

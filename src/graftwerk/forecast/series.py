@@ -17,7 +17,7 @@ from ..data.tables import AS_FOUND, Reading, Table, is_missing, is_number, read_
 from ..data.tables.header import is_date
 from ..errors import BadInput
 from ..text_safety import counted
-from .season import suggested_seasons
+from .candidates import suggested_seasons
 
 FloatArray = NDArray[np.float64]
 Gaps = Literal["refuse", "fill"]

@@ -387,12 +387,7 @@ _TILE = 96  # pixels
 
 
 def result_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
-    """Return a contact sheet: the conditions on top, then each branch's images by prompt.
-
-    Args:
-        ground: provides conditions and prompts.
-        trials: trials of one seed, whose images are stored in their folders.
-    """
+    """Return a contact sheet: the conditions on top, then each branch's images by prompt."""
     prompts = list(ground.prompts)
     strips = [strip_of(ground.requested[:SHOWN])] * len(prompts)
     for trial in trials:

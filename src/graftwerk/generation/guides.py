@@ -29,7 +29,7 @@ from ..models.image_encoder import ImageEncoder
 from ..models.trainable import Look, differentiable, differentiable_head
 from ..models.zero_shot import LOCATION, label_vectors, require_joint, templates_of
 from ..types import Vectors
-from .guide_spec import Guide, read_guide
+from .spec import Guide, read_guide
 
 
 @dataclass(frozen=True)

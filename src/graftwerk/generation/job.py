@@ -182,14 +182,7 @@ class Job:
         monitor: Monitor,
         free: Sequence[ImageArray] = (),
     ) -> Generation:
-        """Return the report of images, guides and controls; the caller adds the times.
-
-        Args:
-            pictures: reports of the images.
-            images: the images themselves.
-            monitor: informed about progress.
-            free: the first images without control, see `uncontrolled`.
-        """
+        """Return the report of images, guides and controls; the caller adds the times."""
         verdicts, self_test = self._verdicts(pictures, images, monitor)
         return Generation(
             prompt=self.given or self.request.prompt,

@@ -244,12 +244,6 @@ class Steering:
 def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Monitor) -> None:
     """Refuse to repeat an image if something that steered it has changed.
 
-    Args:
-        request: options given along with `--from`.
-        origin: the image to repeat.
-        steering: what steered it.
-        monitor: notified of the change if the caller named the option, instead of an error.
-
     Raises:
         WrongBase: the caller did not name the option.
     """

@@ -37,9 +37,7 @@ class OpenStart:
     """An image to start from, prepared for a model.
 
     Attributes:
-        start: image, mask and strength as requested.
         latents: encoded image and mask for the sampler.
-        pixels: the image in the generated size.
         repainted: mask of the pixels that are generated; none at strength 0.
         fingerprints: fingerprints of the image and of its mask.
         coded: the image as the autoencoder gives it back, for an edit that finds its own mask.

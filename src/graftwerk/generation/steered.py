@@ -20,22 +20,15 @@ from ..diffusion.guidance import Contrast, GradientGuide, GuidanceTrace, Term
 from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
 from ..errors import BadInput, WrongBase
 from ..requests.generate import Generate
-from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
-from .spec import LoraSpec
+from .spec import Guide, LoraSpec
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedLora:
-    """A LoRA that fits a model.
-
-    Attributes:
-        adapters: weight updates of each part of the pipeline.
-        scale: their factor; 0 disables them.
-        fingerprint: fingerprint of its files.
-    """
+    """A LoRA that fits a model."""
 
     adapters: Mapping[str, Adapter]
     scale: float
@@ -47,11 +40,8 @@ class LoadedGuide:
     """A guide with its models loaded.
 
     Attributes:
-        term: adds its gradient.
-        fingerprint: fingerprint of its models and, for an image, of its content.
         label: the class that it guides to; None for another target.
         models: the models that it evaluates; None for a user-provided function.
-        notes: conversions of its image.
         aim: the guide as requested; None for a user-provided function.
     """
 

@@ -9,8 +9,6 @@ from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from ..requests.sampling import parse_interval
 from . import spec as parsed
-from .grid import parse_grid
-from .guide_spec import Guide, parse_guide, read_guide
 
 
 def validate(request: Generate, *, from_record: bool = False) -> parsed.GenerationSpec:
@@ -25,11 +23,11 @@ def validate(request: Generate, *, from_record: bool = False) -> parsed.Generati
         BadInput: an entry, interval, size or combination that is not possible.
         BadFile: a named file cannot be read.
     """
-    guides = [parse_guide(entry) for entry in request.guide]
+    guides = [parsed.parse_guide(entry) for entry in request.guide]
     if from_record:
         _require_reachable(request, guides)
     if request.grid:
-        parse_grid(request.grid).cells(request)
+        parsed.parse_grid(request.grid).cells(request)
     options = parsed.options_of(
         request,
         None if request.init is None else controlling.read_named(request.init),
@@ -103,7 +101,7 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
         raise UnknownName("class", label, known)
 
 
-def _require_reachable(request: Generate, guides: list[Guide]) -> None:
+def _require_reachable(request: Generate, guides: list[parsed.Guide]) -> None:
     """Refuse models named by a record that would have to be downloaded."""
     aims = {guide.aim for guide in guides}
     require_reachable(request.model, "--model")
@@ -117,10 +115,10 @@ def _require_reachable(request: Generate, guides: list[Guide]) -> None:
         require_reachable(entry.partition("=")[2], "--estimator")
 
 
-def _read_guide(guide: Guide, request: Generate) -> Guide:
+def _read_guide(guide: parsed.Guide, request: Generate) -> parsed.Guide:
     if guide.aim == "class":
         require_class(guide.what, request.guide_model, request.guide_labels)
-    return read_guide(guide)
+    return parsed.read_guide(guide)
 
 
 def _open_weaker(entry: str) -> tuple[parsed.LoraSpec, checkpoint.PipelineFolder]:

@@ -20,9 +20,8 @@ from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipelin
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.pipeline import load_diffusion
 from ..errors import BadInput, GraftError, finite
-from ..generation import guide_spec
+from ..generation import spec as requested
 from ..generation.guides import Settings
-from ..generation.spec import GenerationSpec, LoraSpec
 from ..generation.steered import LoadedGuide, LoadedLora, LoadedWeaker
 from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
@@ -97,7 +96,7 @@ class Lora(_Adapter):
         self.folder, self.scale = Path(folder), scale
 
     def _load(self, pipe: Pipeline) -> LoadedLora:
-        return pipe.loader.lora(LoraSpec(self.folder, self.scale))
+        return pipe.loader.lora(requested.LoraSpec(self.folder, self.scale))
 
     def __repr__(self) -> str:
         return f"Lora({str(self.folder)!r}, scale={self.scale:g})"
@@ -205,7 +204,7 @@ class _ModelGuide(_Guide):
     """A guide that evaluates a model: `class=`, `text=` or `image=` of the command line."""
 
     def __init__(
-        self, guide: guide_spec.Guide, settings: Settings, named: Sequence[str] = ()
+        self, guide: requested.Guide, settings: Settings, named: Sequence[str] = ()
     ) -> None:
         finite("scale", guide.scale, _AT_ZERO)
         lowest, highest = settings.interval
@@ -257,7 +256,7 @@ class ClassGuide(_ModelGuide):
             BadInput: a scale or interval that is not possible.
         """
         settings = Settings(model, tuple(labels), "", interval, plain)
-        super().__init__(guide_spec.Guide("class", label, scale), settings, [model])
+        super().__init__(requested.Guide("class", label, scale), settings, [model])
 
 
 class TextGuide(_ModelGuide):
@@ -290,7 +289,7 @@ class TextGuide(_ModelGuide):
             BadInput: a scale or interval that is not possible.
         """
         settings = Settings("", (), encoder, interval, plain)
-        super().__init__(guide_spec.Guide("text", text, scale), settings, [encoder])
+        super().__init__(requested.Guide("text", text, scale), settings, [encoder])
 
 
 class ImageGuide(_ModelGuide):
@@ -326,7 +325,7 @@ class ImageGuide(_ModelGuide):
         """
         found = open_and_hash(image)
         settings = Settings("", (), encoder, interval, plain)
-        guide = guide_spec.Guide("image", name_of(image), scale, found)
+        guide = requested.Guide("image", name_of(image), scale, found)
         super().__init__(guide, settings, [encoder])
 
 
@@ -426,7 +425,7 @@ class Autoguide(_Adapter):
         return f"Autoguide({self.model!r}, scale={self.scale:g})"
 
 
-def open_spec(spec: GenerationSpec) -> Pipeline:
+def open_spec(spec: requested.GenerationSpec) -> Pipeline:
     """Return the pipeline of a parsed request, with its adapters.
 
     Raises:

@@ -19,12 +19,11 @@ from ..adapters.manifest import holds
 from ..adapters.tuned import Method, Tuned, open_tuned, save_tuned
 from ..errors import BadInput
 from ..forecast.backtest import Origins, backtest, choose_origins
-from ..forecast.calibrated import Calibrated
-from ..forecast.covariates import WithCovariates
+from ..forecast.calibrated import Calibrated, WithCovariates
+from ..forecast.candidates import find_seasons
 from ..forecast.forecasters import Forecaster as Kernel
 from ..forecast.forecasters import History, NetworkForecaster, open_forecaster
 from ..forecast.results import BacktestRow
-from ..forecast.season import find_seasons
 from ..forecast.tune import KIND, tune
 from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_FORECASTER, Device, checked

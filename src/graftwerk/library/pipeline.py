@@ -352,12 +352,8 @@ class Pipeline:
         parts: tuple[object, ...],
     ) -> "Pipeline":
         pipe = Pipeline.__new__(Pipeline)
-        pipe.adapters, pipe.steered, pipe.loader, pipe._parts = (
-            adapters,
-            steered,
-            self.loader,
-            parts,
-        )
+        pipe.adapters, pipe._parts = adapters, parts
+        pipe.steered, pipe.loader = steered, self.loader
         return pipe
 
     def __repr__(self) -> str:

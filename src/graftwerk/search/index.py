@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from .. import limits
 from ..errors import BadFile, WrongBase
@@ -18,8 +17,7 @@ from ..results import Passage
 from ..types import Encoder, Vectors
 from . import database
 from .chunking import CHUNKER_VERSION
-from .filters import file_name
-from .rows import Entry, Outcome, View, delete_file, is_unit, put_file
+from .rows import Entry, Outcome, View, delete_file, file_name, is_unit, put_file
 from .vectors import Space, read_snapshot, write_snapshot
 from .words import SPELLING
 
@@ -107,12 +105,7 @@ class Index:
     def __enter__(self) -> "Index":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

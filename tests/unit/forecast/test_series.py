@@ -103,7 +103,7 @@ def test_what_is_known_ahead(write_table):
     [
         ([[t, "many" if n == 2 else n] for n, t in enumerate(hours(6))], "line 4 of t.csv: x is 'many'"),
         ([[t, "inf" if n == 2 else n] for n, t in enumerate(hours(6))], "not a finite number"),
-        ([["2026-01-01", 1]], "1 value only"),
+        ([["2026-01-01", 1]], "one value only"),
         ([["2026-01-01", 1], ["2026-01-05", 2], ["2026-01-06", 2], ["2026-02-11", 3]], "not evenly"),
         ([[t, n] for n, t in enumerate([*hours(8), "2026-01-01 08:20"])], "does not lie on the steps"),
         ([[t, n] for n, t in enumerate([*hours(3), "soon", *hours(2, "2026-01-02")])], "'soon'"),

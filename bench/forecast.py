@@ -20,10 +20,10 @@ import numpy as np
 
 from graftwerk.forecast.backtest import Origins, backtest, choose_origins
 from graftwerk.forecast.calibrated import Calibrated
+from graftwerk.forecast.candidates import find_seasons
 from graftwerk.forecast.forecasters import History, open_forecaster
 from graftwerk.forecast.network import QUANTILES
 from graftwerk.forecast.results import BacktestRow
-from graftwerk.forecast.season import find_seasons
 from graftwerk.forecast.synthetic import synthetic_series
 from graftwerk.metrics.calibration import coverage, crps
 

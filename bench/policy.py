@@ -19,8 +19,16 @@ from graftwerk.models.encoders import load_encoder
 from graftwerk.models.hub import builtin_folder
 from graftwerk.policy.episodes import Episodes, read_episodes
 from graftwerk.policy.network import ENCODER, PolicyNetwork, look
-from graftwerk.policy.rollout import Act, expert, of_policy, random_actions, success_of
-from graftwerk.policy.world import TOLERANCE, Task, record
+from graftwerk.policy.world import (
+    TOLERANCE,
+    Act,
+    Task,
+    expert,
+    of_policy,
+    random_actions,
+    record,
+    success_of,
+)
 from graftwerk.training.state import generator_for, initialise
 
 TASKS = {"blue sphere, front": ("blue sphere", "front"), "red cube, left": ("red cube", "left")}

@@ -25,9 +25,9 @@ from graftwerk.data.pixels import stretch, to_images, to_levels, to_values
 from graftwerk.diffusion.inversion import descend
 from graftwerk.generation.authenticity import LIMIT, ImageBatch, fakes_of, open_realism_check
 from graftwerk.generation.guidance_report import chances_of
-from graftwerk.generation.guide_spec import Guide
 from graftwerk.generation.guides import GuideModels, Settings
 from graftwerk.generation.results import ImageVerdict
+from graftwerk.generation.spec import Guide
 from graftwerk.types import Silent
 
 STEPS, RATE = 40, 0.02  # the defaults of `graft invert` in pixels

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from graftwerk.errors import BadFile, Cancelled
-from graftwerk.search.filters import parse_where
 from graftwerk.search.index import create_or_open
-from graftwerk.search.rows import input_text
+from graftwerk.search.rows import input_text, parse_where
 from graftwerk.types import Modality, Passage, Role, Vectors
 
 

@@ -12,7 +12,7 @@ from ..adapters.tuned import require_free
 from ..data.tables import reading_of
 from ..data.tables.numbers import rounded
 from ..errors import BadInput, UnknownName
-from ..forecast.plot import plot_forecast
+from ..forecast.backtest import plot_forecast
 from ..forecast.results import BacktestRow, ForecastResult
 from ..forecast.series import Series, read_series
 from ..forecast.tune import KIND

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from ..data.images import read_image, write_image
 from ..errors import BadFile, BadInput, Cancelled, Failure, LimitExceeded, WrongBase
 from ..generation import provenance
-from ..generation.grid import Once, parse_grid
-from ..generation.guidance_report import chances_of
 from ..generation.results import (
     Generation,
     GridCell,
@@ -20,7 +18,7 @@ from ..generation.results import (
     Inversion,
     SweepRow,
 )
-from ..generation.spec import GenerationSpec, options_of
+from ..generation.spec import GenerationSpec, Once, options_of, parse_grid
 from ..generation.validate import validate
 from ..requests.base import require_effect
 from ..requests.control import GuideCheck, GuideSweep, Invert
@@ -258,6 +256,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
     from ..generation.authenticity import LIMIT, open_realism_check
+    from ..generation.guidance_report import chances_of
     from ..generation.guides import GuideModels, Settings
     from ..models.checkpoint import own_classes
     from ..models.encoders import list_images

@@ -50,14 +50,7 @@ _SILU_GAIN = 2.81
 
 
 class CodeHint(nn.Module):
-    """The hint encoder of the official code; weights are named as in diffusers.
-
-    Args:
-        halvings: number of convolutions with stride 2.
-        channels: of the output.
-        widths: one more than there are halvings.
-        colours: channels of the image.
-    """
+    """The hint encoder of the official code; weights are named as in diffusers."""
 
     def __init__(self, widths: tuple[int, ...], channels: int, colours: int = 3) -> None:
         super().__init__()
@@ -115,14 +108,7 @@ def widths_for(kind: HintKind, factor: int) -> tuple[int, ...]:
 def make_hint(
     kind: HintKind, widths: tuple[int, ...], channels: int, generator: torch.Generator
 ) -> nn.Module:
-    """Create a hint encoder.
-
-    Args:
-        kind: of the code, whose output is zero at first, or of the paper.
-        widths: see `widths_for`.
-        channels: of the U-Net's first layer.
-        generator: for the initial weights, on the CPU.
-    """
+    """Create a hint encoder."""
     made = CodeHint(widths, channels) if kind == "code" else PaperHint(widths, channels)
     with torch.no_grad():
         for layer in made.modules():
@@ -139,7 +125,6 @@ def make_hint(
 Body = Literal["copy", "light"]
 Start = Literal["zero", "gaussian"]
 Learned = Literal["all", "convolutions"]
-# of Gaussian first weights, in the place of zeros
 # What a copy can leave as the U-Net has it: a third of a small one, and it converges without.
 _UNLEARNED = ("encoder.time_embedding.", ".transformer_blocks.")
 _PARTS = (
@@ -208,12 +193,7 @@ class CopiedEncoder(nn.Module):
 
 
 class LightEncoder(nn.Module):
-    """One convolution per layer: ControlNet-lite of the paper's ablation.
-
-    Args:
-        first: the U-Net's first layer, which is copied.
-        joints: of the U-Net, with their resolutions.
-    """
+    """One convolution per layer: ControlNet-lite of the paper's ablation."""
 
     def __init__(self, first: nn.Module, joints: Sequence[Joint]) -> None:
         super().__init__()
@@ -286,14 +266,7 @@ class Branch(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], times: Float[Tensor, " b"], hint: Tensor, inputs: Inputs
     ) -> Residuals:
-        """Return what is added to the U-Net's skip connections and middle block.
-
-        Args:
-            x: noisy images in the format of the U-Net.
-            times: in the format of the U-Net.
-            hint: result of `read`, for one row or for all.
-            inputs: states of the prompts, by diffusers' argument names.
-        """
+        """Return what is added to the U-Net's skip connections and middle block."""
         if not self.keeps_prompts and "cross_attention_kwargs" in inputs:
             inputs = {key: inputs[key] for key in inputs if key != "cross_attention_kwargs"}
         skips, middle = self.encoder(x, times, hint, inputs)

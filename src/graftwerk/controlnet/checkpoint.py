@@ -70,14 +70,7 @@ def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
 
 
 def write_own(folder: Path, branch: Branch, base: Mapping[str, str], condition: str | None) -> None:
-    """Write the trained weights in Graftwerk's own format inside a `working_folder`.
-
-    Args:
-        folder: must be empty.
-        branch: to save.
-        base: name and fingerprint of the base model.
-        condition: that it follows, if that has a name.
-    """
+    """Write the trained weights in Graftwerk's own format inside a `working_folder`."""
     from safetensors.torch import save
 
     learned = {n: w.detach().cpu().contiguous() for n, w in weights_of(branch).items()}
@@ -149,13 +142,6 @@ def read_branch(
     folder: Path, network: Any, factor: int, base_name: str, *base_fingerprints: str
 ) -> Branch:
     """Load a branch and check that it fits its U-Net.
-
-    Args:
-        folder: in either format.
-        network: the U-Net.
-        factor: pixels per value of the U-Net's input, along a side.
-        base_name: of the U-Net's model, for error messages.
-        base_fingerprints: of the U-Net's model; see `require_base`.
 
     Raises:
         WrongBase: it belongs to another model; both are named.

@@ -22,11 +22,8 @@ class Term:
     """One control.
 
     Attributes:
-        branch: for the condition.
         hint: the encoded control image, for one row or for all.
         weight: factor of its output; at 0 the branch is not evaluated.
-        lowest: noise level below which it is inactive.
-        highest: noise level above which it is inactive.
         mask: region where it acts, 0 to 1; None for everywhere.
         blocks: factor of each connection, the middle block last; empty for none.
     """
@@ -49,7 +46,6 @@ class Controls:
     """All controls of a request.
 
     Attributes:
-        terms: each of them.
         by_size: whether small skips count more: the paper's weights `64 / h` of guidance without
             a prompt, where 64 is the height of what the U-Net draws and `h` that of the skip.
         prompted_only: whether the second half of a batch, without the prompt, is left alone.

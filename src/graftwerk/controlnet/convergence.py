@@ -47,12 +47,10 @@ class Measurement:
     """One measurement of the meter.
 
     Attributes:
-        step: steps done.
         loss: on held-out pairs with the meter's own noise.
         plain_loss: on the same pairs with fresh noise: what is usually watched.
         gap: loss with another pair's condition minus loss with the true one.
         gap_low: lower end of its 99 % bootstrap interval.
-        gap_high: upper end.
         error: standard error of the gap.
         norm: of all weights that join the branch to the U-Net.
         changed: share of skips and middle that the branch changes by more than 1 %.
@@ -89,15 +87,7 @@ class Measurement:
 
 
 class Meter:
-    """Measures a branch on held-out pairs.
-
-    Args:
-        model: the frozen one.
-        branch: in training.
-        pairs: held-out pairs, at least two.
-        count: number of them to use.
-        precision: of the arithmetic.
-    """
+    """Measures a branch on held-out pairs."""
 
     def __init__(
         self,
@@ -283,9 +273,7 @@ class Verdict:
     """Conclusion after a measurement.
 
     Attributes:
-        state: in one word.
         step: of the sudden convergence, if it has happened.
-        reason: in one sentence.
     """
 
     state: State
@@ -294,13 +282,7 @@ class Verdict:
 
 
 def judge(measurements: Sequence[Measurement], frozen_loss: float, planned: int) -> Verdict:
-    """Return the state of a training.
-
-    Args:
-        measurements: all so far, the first at step 0.
-        frozen_loss: of the frozen model, with the meter's noise.
-        planned: total number of steps.
-    """
+    """Return the state of a training."""
     last = measurements[-1]
     if _has_diverged(measurements, frozen_loss):
         return Verdict(

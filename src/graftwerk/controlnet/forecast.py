@@ -38,10 +38,8 @@ class Fit:
     """A growth law: `exp(offset) * clock ** rate`, or `exp(offset + rate * clock)`.
 
     Attributes:
-        law: which of the two.
         offset: logarithm of the factor.
         rate: the exponent, or the growth per unit of the clock.
-        r_squared: of the logarithms.
         covariance: of rate and offset, in this order.
     """
 
@@ -76,12 +74,8 @@ class Forecast:
 
     Attributes:
         step: of the expected convergence; None if unknown or beyond the plan.
-        low: lower end of its interval.
         high: upper end; None if beyond the plan.
         until: last step that was used.
-        gap: growth law of the condition gap.
-        gain: growth law of the gain.
-        reason: in one sentence.
     """
 
     step: int | None
@@ -123,13 +117,7 @@ def _line(law: Law, locations: Float64[np.ndarray, " n"], logs: Float64[np.ndarr
 
 
 def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan) -> Forecast:
-    """Forecast from the first fifth of a plan when the branch will follow its condition.
-
-    Args:
-        measurements: all so far; later ones are ignored.
-        frozen_loss: of the frozen model.
-        plan: with the learning rates.
-    """
+    """Forecast from the first fifth of a plan when the branch will follow its condition."""
     early = [one for one in measurements if one.step <= SHARE * plan.steps]
     until = early[-1].step
     clocks = [plan.rates_until(one.step) for one in early]
@@ -209,46 +197,27 @@ def plot_meter(
     plan: Plan,
     found: Forecast,
 ) -> bytes:
-    """Return a PNG of loss, gap, norms, fidelity and the forecast over the steps.
-
-    Args:
-        measurements: all so far.
-        frozen_loss: of the frozen model.
-        verdict: its step is marked.
-        plan: of the training.
-        found: the forecast from the first steps.
-    """
+    """Return a PNG of loss, gap, norms, fidelity and the forecast over the steps."""
     steps = [float(one.step) for one in measurements]
     fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
+
+    def of(field: str) -> list[float]:
+        return [getattr(one, field) for one in measurements]
+
+    losses = (
+        Curve("fresh noise", steps, of("plain_loss")),
+        Curve("same noise", steps, of("loss")),
+        Curve("model alone", steps, [frozen_loss for _ in steps]),
+    )
+    sizes = (
+        Curve("norm of the zero convolutions", steps, of("norm")),
+        Curve("change of the skips", steps, of("change")),
+    )
+    gap = Curve("shuffled minus true", steps, of("gap"), of("gap_low"), of("gap_high"))
     panels = [
-        Panel(
-            "held-out loss",
-            (
-                Curve("fresh noise", steps, [one.plain_loss for one in measurements]),
-                Curve("same noise", steps, [one.loss for one in measurements]),
-                Curve("model alone", steps, [frozen_loss for _ in steps]),
-            ),
-        ),
-        Panel(
-            "condition gap",
-            (
-                Curve(
-                    "shuffled minus true",
-                    steps,
-                    [one.gap for one in measurements],
-                    [one.gap_low for one in measurements],
-                    [one.gap_high for one in measurements],
-                ),
-            ),
-        ),
-        Panel(
-            "size",
-            (
-                Curve("norm of the zero convolutions", steps, [one.norm for one in measurements]),
-                Curve("change of the skips", steps, [one.change for one in measurements]),
-            ),
-            logarithmic=True,
-        ),
+        Panel("held-out loss", losses),
+        Panel("condition gap", (gap,)),
+        Panel("size", sizes, logarithmic=True),
         _growth(measurements, plan, found),
     ]
     if any(math.isfinite(value) for value in fidelity):

@@ -19,6 +19,7 @@ from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
 from ..requests.generate import ControlMode
+from ..text_safety import counted
 from ..types import Monitor
 from .branch import Branch
 from .checkpoint import branch_fingerprint, open_branch
@@ -55,11 +56,6 @@ def map_of(
     control: ControlInput, size: tuple[int, int], read: Read | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The condition image of a control, cropped and resized to what is generated.
-
-    Args:
-        control: with an image, or a finished map.
-        size: width and height of the generated images.
-        read: how the condition of an image is read; default: by what comes with the package.
 
     Raises:
         BadInput: a map of another kind, or one that is empty.
@@ -110,12 +106,7 @@ def mask_of(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedBranch:
-    """A branch that fits a model.
-
-    Attributes:
-        branch: for the condition.
-        fingerprint: of its files.
-    """
+    """A branch that fits a model."""
 
     branch: Branch
     fingerprint: str
@@ -147,9 +138,6 @@ class ControlTarget:
     """A condition that images should follow.
 
     Attributes:
-        control: as requested.
-        condition: its kind.
-        map: the condition image.
         fingerprint: of map, mask and branch.
         read: how the condition is read out of generated images; None: as of Blocks scenes.
     """
@@ -171,9 +159,7 @@ class OpenControls:
     """The controls of a request, ready for sampling.
 
     Attributes:
-        targets: the individual conditions.
         controls: for the sampler; None if there are none.
-        notes: conversions of their images.
     """
 
     targets: tuple[ControlTarget, ...] = ()
@@ -253,8 +239,8 @@ def _blocks_of(control: ControlInput, count: int) -> tuple[float, ...]:
         return tuple(_DECAY ** (count - 1 - number) for number in range(count))
     if len(control.blocks) not in {0, count}:
         raise BadInput(
-            f"the {control.kind} control has {len(control.blocks)} weights; its branch has {count} "
-            "connections.",
+            f"the {control.kind} control has {counted(len(control.blocks), 'weight')}; its branch "
+            f"has {counted(count, 'connection')}.",
             f"Give one weight, soft, or {count} from the outermost skip to the middle block.",
         )
     return control.blocks

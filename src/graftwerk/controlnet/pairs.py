@@ -23,6 +23,7 @@ from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..errors import BadFile, BadInput, few
+from ..text_safety import counted
 from ..types import Monitor
 from .task import Batch
 
@@ -42,11 +43,8 @@ class StoredPairs:
     """Pairs in memory-mapped files; see `task.Pairs`.
 
     Attributes:
-        latents: of the images.
-        maps: conditions.
         states: of the prompts; None for a model without prompts.
         pooled: one vector per prompt, if the model uses it.
-        empty: states of the empty prompt.
         chosen: indices of the pairs in this subset.
     """
 
@@ -90,7 +88,7 @@ class StoredPairs:
         total = len(self.chosen)
         if held_out < 2 or total - held_out < 2:
             raise BadInput(
-                f"{total} pairs cannot be shared out: {held_out} held out of them.",
+                f"{counted(total, 'pair')} cannot be shared out: {held_out} held out of them.",
                 "Bring more images, or hold out fewer; two of each are needed.",
             )
         order = np.random.default_rng(seed).permutation(self.chosen)
@@ -108,12 +106,9 @@ class PairSource:
     """User-provided images.
 
     Attributes:
-        pictures: in RGB.
-        captions: of each image.
         maps: conditions of each, as images; None if they are computed.
         draw: computes the condition of an image.
         identity: hash of what determines the conditions.
-        notes: conversions, one line each.
     """
 
     pictures: Sequence[Image.Image]

@@ -1,6 +1,5 @@
 """Sample images of a branch in training, always from the same conditions and noise."""
 
-import io
 import math
 from pathlib import Path
 
@@ -8,8 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from .. import files
 from ..conditions.base import Condition
+from ..data.images import write_image
 from ..data.pixels import stack
 from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import noise_levels
@@ -36,16 +35,7 @@ def sample_controlled(
     guidance: float = _GUIDANCE,
     seed: int = 0,
 ) -> ImageBatch:
-    """Generate one image for each pair's condition and prompt; deterministic for a seed.
-
-    Args:
-        model: the frozen one.
-        branch: None for the frozen model alone.
-        batch: conditions and prompts; the latents define the size.
-        steps: of the sampler.
-        guidance: scale of classifier-free guidance, over prompt and condition together.
-        seed: of the noise.
-    """
+    """Generate one image for each pair's condition and prompt; deterministic for a seed."""
     height, width = batch.latents.shape[2] * model.factor, batch.latents.shape[3] * model.factor
     images = []
     for numbers in batches(len(batch), width, height, model.device):
@@ -79,15 +69,7 @@ def sample_controlled(
 
 
 class Grid:
-    """A fixed grid of conditions, sampled repeatedly during training.
-
-    Args:
-        model: the frozen one.
-        branch: in training.
-        condition: measures fidelity; None for images only.
-        batch: held-out pairs.
-        folder: for the contact sheets.
-    """
+    """A fixed grid of conditions, sampled repeatedly during training."""
 
     def __init__(
         self,
@@ -104,7 +86,7 @@ class Grid:
     def draw(self, step: int) -> tuple[float | None, float | None]:
         """Draw the grid, write it, and give its fidelity, 0 to 1, and what chance has of it."""
         images = sample_controlled(self._model, self._branch, self._batch)
-        _write(self._folder / f"{step:08d}.png", images[:_SHOWN])
+        write_image(self._folder / f"{step:08d}.png", strip_of(images[:_SHOWN]))
         if self._condition is None:
             return None, None
         found = self._condition.fidelity(self._batch.maps, images)
@@ -114,7 +96,7 @@ class Grid:
     def glimpse(self, step: int) -> None:
         """Sample the images of one row of the strips, without measuring them."""
         images = sample_controlled(self._model, self._branch, cut(self._batch, slice(_SHOWN)))
-        _write(self._folder / f"{step:08d}.png", images)
+        write_image(self._folder / f"{step:08d}.png", strip_of(images))
         self._between.add(step)
 
     def write_strips(self, near: int | None = None) -> None:
@@ -126,19 +108,9 @@ class Grid:
             with Image.open(paths[step]) as image:
                 rows.append(image.convert("RGB"))
         labels = ["target", *(f"{step:,}" for step in sorted(shown))]
-        _save(self._folder / "strips.png", image_sheet(rows, 1, left=labels, gap=_GAP))
+        write_image(self._folder / "strips.png", image_sheet(rows, 1, left=labels, gap=_GAP))
 
 
 def strip_of(images: ImageBatch) -> Image.Image:
     """Arrange images in a row."""
     return image_sheet(list(images), len(images), gap=_GAP, border=False)
-
-
-def _write(path: Path, images: ImageBatch) -> None:
-    _save(path, strip_of(images))
-
-
-def _save(path: Path, image: Image.Image) -> None:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    files.write_bytes(path, buffer.getvalue())

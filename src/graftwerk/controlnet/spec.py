@@ -35,10 +35,8 @@ class ControlSpec:
     """A parsed `--control`.
 
     Attributes:
-        kind: of the condition.
         file: an image, or a finished map.
         finished: whether it is a map.
-        weight: factor of the branch's output.
         first: fraction of the steps before which it is inactive.
         last: fraction after which it is inactive.
         masks: images that are white where it acts; none for everywhere.
@@ -66,18 +64,10 @@ class NamedImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlInput:
-    """A control with its images decoded.
+    """A control with its images decoded; see `ControlSpec`.
 
     Attributes:
-        kind: of the condition.
-        source: an image, or a finished map.
-        finished: whether it is a map.
-        weight: factor of the branch's output, 0 to 10.
-        first: share of the steps before which it does not act.
-        last: share after which it does not.
-        masks: images that are white where it acts; none: everywhere.
         estimator: model that reads the condition; None: what comes with the package.
-        blocks: weights of single connections, by which `weight` is multiplied; empty for none.
     """
 
     kind: str
@@ -122,10 +112,6 @@ def require_weight(what: str, weight: float) -> None:
 def read_control(spec: ControlSpec, estimator: str | None = None) -> ControlInput:
     """Decode the images of a control.
 
-    Args:
-        spec: as it was written.
-        estimator: model that reads its condition.
-
     Raises:
         BadFile: one cannot be read.
     """
@@ -165,7 +151,7 @@ def parse_control(entry: str) -> ControlSpec:
         weights = [1.0] if text == "soft" else [float(part) for part in text.split(",")]
         first, last = float(match["first"] or 0), float(match["last"] or 1)
     except ValueError:
-        raise BadInput(f"--control {entry!r} has a number that is none.", _HINT) from None
+        raise BadInput(f"--control {entry!r} has something that is not a number.", _HINT) from None
     for weight in weights:
         require_weight(f"--control {entry!r}", weight)
     if not 0 <= first < last <= 1:
@@ -220,10 +206,6 @@ def estimators_named(request: Generate, specs: Sequence[ControlSpec]) -> dict[st
 
 def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]:
     """Return the branch folder for each kind of condition in `--control`.
-
-    Args:
-        request: names branches and the model.
-        kinds: of its controls.
 
     Raises:
         BadInput: an entry is invalid, or there is no branch for a kind.

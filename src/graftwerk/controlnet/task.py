@@ -36,7 +36,6 @@ class Batch:
     """Pairs with their prompts.
 
     Attributes:
-        latents: of the images.
         maps: the conditions, bytes.
         texts: states of the prompts; None for a U-Net without prompts.
     """
@@ -74,15 +73,7 @@ def losses_of(
     times: Int64[Tensor, " b"],
     noise: Float[Tensor, "b c h w"],
 ) -> Float[Tensor, " b"]:
-    """Return the mean squared error of the network's prediction for each row.
-
-    Args:
-        model: the frozen one.
-        branch: None for the frozen model alone.
-        batch: pairs.
-        times: training steps of the noise.
-        noise: of unit variance.
-    """
+    """Return the mean squared error of the network's prediction for each row."""
     clean = batch.latents.to(model.device)
     x, moments, sigma = noised(model, clean, noise, times)
     match model.noise.prediction:
@@ -210,13 +201,7 @@ def put_back(unlocked: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]
 
 
 def write_pipeline(folder: Path, base: Path, network: Any) -> None:
-    """Write a pipeline with another U-Net inside a `working_folder`; everything else is copied.
-
-    Args:
-        folder: must be empty.
-        base: the original pipeline.
-        network: the new U-Net.
-    """
+    """Write a pipeline with another U-Net inside a `working_folder`; everything else is copied."""
     index = open_pipeline(base).index
     shutil.copyfile(base / "model_index.json", folder / "model_index.json")
     for part, value in index.items():

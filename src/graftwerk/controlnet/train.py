@@ -36,14 +36,7 @@ class TrainingJob:
     """A branch and its training data.
 
     Attributes:
-        model: the frozen one.
-        branch: zero-initialized.
-        pairs: for training.
-        held_out: pairs that are not trained on.
         condition: measures fidelity; None for no figure.
-        plan: hyperparameters.
-        dropped: share of dropped prompts.
-        measured: number of held-out pairs for the meter.
         stops: whether it ends early once it has converged or does not learn.
         measurements: number over the whole training.
         grids: number of measurements with sample images.
@@ -79,10 +72,6 @@ class Trained:
     """Result of a training.
 
     Attributes:
-        outcome: of the loop.
-        measurements: of the meter.
-        verdict: the final one.
-        frozen_loss: of the frozen model.
         forecast: from the first fifth of the steps.
     """
 

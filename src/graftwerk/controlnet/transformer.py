@@ -38,13 +38,7 @@ _REFUSED = {
 
 
 class TransformerBranch(Branch):
-    """A ControlNet branch of SD3 or Flux.
-
-    Args:
-        net: an `SD3ControlNetModel` or `FluxControlNetModel`.
-        model: the frozen pipeline that it controls.
-        shape: how it was initialized.
-    """
+    """A ControlNet branch of SD3 or Flux."""
 
     def __init__(self, net: Any, model: DiffusionModel, shape: Shape) -> None:
         nn.Module.__init__(self)
@@ -136,11 +130,6 @@ def require_branch(model: DiffusionModel, shape: Shape) -> None:
 def new_branch(model: DiffusionModel, shape: Shape, generator: torch.Generator) -> Branch:
     """Create a zero-initialized branch for the U-Net or transformer of a model.
 
-    Args:
-        model: the frozen one.
-        shape: architecture; a transformer has but one.
-        generator: for the initial weights, on the CPU.
-
     Raises:
         BadInput: the network cannot be controlled, or not by a branch of this architecture.
     """
@@ -176,11 +165,6 @@ def read_transformer_branch(
     folder: Path, config: Mapping[str, Any], model: DiffusionModel
 ) -> Branch:
     """Load an `SD3ControlNetModel` or `FluxControlNetModel` and check that it fits.
-
-    Args:
-        folder: of the branch.
-        config: its configuration.
-        model: the frozen pipeline.
 
     Raises:
         WrongBase: it belongs to a transformer of another kind or of other sizes.

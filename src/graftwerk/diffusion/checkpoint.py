@@ -15,13 +15,7 @@ from typing import Any
 from .. import folders
 from ..errors import BadFile, BadInput
 from ..files import sha256_of_file
-from ..models.checkpoint import (
-    check_safetensors,
-    fingerprint,
-    read_object,
-    refuse_unsafe,
-    select_weights,
-)
+from ..models import checkpoint
 from ..models.hub import locate
 
 _CLIP, _PROJECTED, _T5 = "CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"
@@ -59,7 +53,6 @@ class Layout:
     """The parts of a pipeline class.
 
     Attributes:
-        network: class of its U-Net or transformer.
         encoders: classes of its text encoders; each has a tokenizer with the same number.
         latent: whether it generates latents that a decoder converts to images.
         trunk: name of the part with the network.
@@ -125,9 +118,7 @@ class PipelineFolder:
     """A checked pipeline folder.
 
     Attributes:
-        path: the folder.
         index: content of its `model_index.json`.
-        layout: the parts of its class.
         scheduler: content of its `scheduler_config.json`.
         file: a single file with all weights; None if each part has its own.
     """
@@ -155,7 +146,7 @@ class PipelineFolder:
             latents: identity of the latent space, to be hashed in place of the autoencoder: its
                 decoder does not affect what a network generates.
         """
-        parts = {part: fingerprint(self.path / part, {}) for part in self.layout.parts}
+        parts = {part: checkpoint.fingerprint(self.path / part, {}) for part in self.layout.parts}
         if latents is not None:
             parts["vae"] = latents
         if self.file is not None:
@@ -182,7 +173,7 @@ def _open_file(file: Path) -> PipelineFolder:
     A single file contains neither a tokenizer nor the architecture of its networks. These are
     looked up in a folder with the file's name, in the file's own folder, or in the hub's cache.
     """
-    check_safetensors(file)
+    checkpoint.check_safetensors(file)
     for folder in (file.with_suffix(""), file.parent):
         if (folder / "model_index.json").is_file():
             return _with_file(open_pipeline(folder), file)
@@ -226,7 +217,7 @@ def open_pipeline(path: Path) -> PipelineFolder:
                 path, "Name a folder as StableDiffusionPipeline.save_pretrained writes it."
             ),
         )
-    index = read_object(path / "model_index.json")
+    index = checkpoint.read_object(path / "model_index.json")
     name = index.get("_class_name")
     if not isinstance(name, str) or name not in PIPELINES:
         raise BadFile(
@@ -255,7 +246,7 @@ def open_pipeline(path: Path) -> PipelineFolder:
                 "Copy the whole folder again.",
             )
     return PipelineFolder(
-        path, index, layout, read_object(path / "scheduler" / "scheduler_config.json")
+        path, index, layout, checkpoint.read_object(path / "scheduler" / "scheduler_config.json")
     )
 
 
@@ -288,8 +279,8 @@ def _check_part(path: Path, part: str, value: list[Any]) -> None:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read and check the `config.json` of one part."""
-    config = read_object(folder / "config.json")
-    refuse_unsafe(folder / "config.json")
+    config = checkpoint.read_object(folder / "config.json")
+    checkpoint.refuse_unsafe(folder / "config.json")
     return config
 
 
@@ -300,7 +291,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         BadFile: there are none, or a shard is missing.
         Damaged: one is truncated or malformed.
     """
-    _, files = select_weights(folder, "diffusion_pytorch_model")
+    _, files = checkpoint.select_weights(folder, "diffusion_pytorch_model")
     if not files:
         kind = read_config(folder).get("_class_name", "DiffusionPipeline")
         pickled = any(path.suffix == ".bin" for path in folder.iterdir())
@@ -313,7 +304,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             else "Copy the whole folder again.",
         )
     for file in files:
-        check_safetensors(file)
+        checkpoint.check_safetensors(file)
     return files
 
 

@@ -30,11 +30,6 @@ def read_flow(config: Mapping[str, Any], path: Path, pipeline: str) -> Noise:
 
     Its options all shape the levels, so unlike in other files one that is not known is refused.
 
-    Args:
-        config: content of its `scheduler_config.json`.
-        path: of the file, for messages.
-        pipeline: class of the pipeline.
-
     Raises:
         BadFile: another class, an option that is not known, or one that makes no sense.
     """

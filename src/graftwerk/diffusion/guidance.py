@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInput, Failure
+from ..text_safety import counted
 from ..types import Denoiser
 from .noise_schedule import Clamp, Noise, Sigma
 
@@ -74,16 +75,8 @@ def compose(
 ) -> Denoiser:
     """Wrap a model for sampling: classifier-free guidance, then gradients, then clamping.
 
-    Control changes the network's evaluation, so it belongs inside `conditional` and `both`.
-
-    Args:
-        conditional: the model with its prompt.
-        both: the model with its prompt and the negative prompt, see `classifier_free`.
-        guidance: None for none.
-        clamp: None for none.
-        gradient: gradient guidance, such as `GradientGuide.apply`; None for none.
-        contrasts: worse denoisers, see `classifier_free`.
-        noise: see `classifier_free`.
+    Control changes the network's evaluation, so it belongs inside `conditional` and `both`. Most
+    arguments are those of `classifier_free`; `gradient` is for example `GradientGuide.apply`.
     """
     denoise = conditional
     if guidance is not None:
@@ -192,14 +185,10 @@ class Term:
     """One guide.
 
     Attributes:
-        name: for messages.
         log_prob: maps a batch and its noise level to one number per row, whose gradient guides: a
             log-probability, or a negative energy.
-        scale: weight of the gradient; 0 disables the guide.
         clean: whether `log_prob` reads the predicted clean image instead of the noisy one. It then
             need not handle noise, and a step costs backpropagation through the denoiser.
-        lowest: noise level below which it is inactive.
-        highest: noise level above which it is inactive.
         limit: maximum root mean square, over the values of a row, of the shift; a longer one is
             scaled down to it.
         noise_limit: the same relative to the noise level: it limits the change to the predicted
@@ -221,12 +210,10 @@ class GuidanceTrace:
     """The effect of the guides at one evaluation.
 
     Attributes:
-        sigma: noise level; the highest if there are several.
         values: mean of `log_prob` of each active term.
         shifts: root mean square of the shift of each active term.
         cosines: cosine similarities between the gradients of each pair of terms, in the order of
             `itertools.combinations`.
-        names: of the active terms.
     """
 
     sigma: float
@@ -237,11 +224,7 @@ class GuidanceTrace:
 
 
 class Overflowed(Failure):
-    """Guided values are no longer finite, or far outside the range of any data.
-
-    Args:
-        sigma: noise level at which it happened.
-    """
+    """Guided values are no longer finite, or far outside the range of any data."""
 
     def __init__(self, sigma: float) -> None:
         super().__init__(
@@ -281,11 +264,6 @@ def guided_by(
     """Guide by several terms, whose shifts add up.
 
     Without any enabled term, `denoise` itself is returned.
-
-    Args:
-        denoise: the denoiser to guide.
-        terms: the guides.
-        watch: called with the trace of each evaluation.
 
     Raises:
         BadInput: by the returned function, if a term is not finite or has no gradient.
@@ -356,7 +334,7 @@ def _check_value(term: Term, value: Tensor, x: Batch, sigma: Sigma) -> None:
     level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
     if value.shape != (len(x),):
         raise BadInput(
-            f"{term.name} gave values of shape {tuple(value.shape)} for {len(x)} rows.",
+            f"{term.name} gave values of shape {tuple(value.shape)} for {counted(len(x), 'row')}.",
             "Give one number for each row of the batch.",
         )
     if bool(torch.isfinite(value).all()):
@@ -416,12 +394,7 @@ def _pull(
 
 @dataclass(frozen=True)
 class GradientGuide:
-    """Several guides, and an optional observer.
-
-    Attributes:
-        terms: the guides.
-        watch: called with the trace of each evaluation; None for no observer.
-    """
+    """Several guides, and an optional observer."""
 
     terms: tuple[Term, ...]
     watch: Callable[[GuidanceTrace], None] | None = None

@@ -119,14 +119,9 @@ class EditedImage:
     both are equal. It is guided away from the image's own prompt.
 
     Attributes:
-        clean: latents of the image.
-        noise: from which the sampler leads to the image.
-        mask: true where it is edited.
         held: predicts three rows: the image, the edit with its prompt and with the image's prompt,
             with the attention of the first.
         free: the same with their own attention.
-        lowest: noise level from which on attention is held.
-        weight: of guidance.
     """
 
     clean: Float[Tensor, "1 c h w"]
@@ -163,7 +158,6 @@ class Regions:
     """Prompts for parts of an image.
 
     Attributes:
-        texts: one row for each prompt.
         shares: share of each prompt in each latent; they add up to 1.
     """
 
@@ -198,7 +192,6 @@ class StartImage:
     """An image that sampling starts from.
 
     Attributes:
-        clean: its latents.
         mask: true where it is repainted; None for everywhere.
         from_noise: whether sampling starts from noise that does not contain the image: inpainting
             with all steps, which knows the image outside of its mask anyway.

@@ -67,13 +67,6 @@ def residuals(
 
     With these, a diffusion model is also a classifier (Li et al., "Your Diffusion Model is Secretly
     a Zero-Shot Classifier", 2023): its error is small on images like those it was trained on.
-
-    Args:
-        denoise: the model.
-        clean: images or latents.
-        sigmas: noise levels.
-        generator: for the noise, which is the same for all rows.
-        draws: noise samples per level.
     """
     found = []
     with torch.no_grad():

@@ -23,6 +23,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..errors import BadFile, BadInput
+from ..text_safety import counted
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 Spacing = Literal["leading", "trailing", "linspace"]
@@ -107,15 +108,12 @@ class Noise:
 
     Attributes:
         sigmas: noise level of each training step, increasing; the index is the network's timestep.
-        prediction: the quantity that the network predicts.
         spacing: how the model's own schedule selects its timesteps.
         offset: added to the timesteps of `leading` spacing.
         one_more: whether the own schedule spaces one step more and omits the last one.
         usable: number of training steps that the own schedule uses.
         last: noise level at which the own schedule ends: 0, or the smallest of the table.
-        clamp: how values are kept in range; None for latents.
         name: class of its scheduler in diffusers.
-        options: arguments of that class.
         even: for flow matching, whether the pipeline spaces the levels evenly from 1 itself (Flux).
         shift: for flow matching, the `mu` of an image size, by which its levels are shifted.
     """
@@ -179,7 +177,7 @@ class Noise:
                 made.set_timesteps(steps, **asked)
         except (ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
             raise BadInput(
-                f"{self.name} cannot take {steps} steps: {error}",
+                f"{self.name} cannot take {counted(steps, 'step')}: {error}",
                 "Take fewer steps, or another --sampler.",
             ) from error
         return made
@@ -249,11 +247,6 @@ class Noise:
 
 def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noise:
     """Parse the content of a `scheduler_config.json`.
-
-    Args:
-        config: its content.
-        path: of the file, for messages.
-        pipeline: class of its pipeline, which may override options.
 
     Raises:
         BadFile: the kind of noise or schedule is not supported, or its values are invalid.
@@ -419,7 +412,7 @@ def flow_levels(noise: Noise, steps: int) -> list[float]:
     levels: list[float] = noise.scheduler(steps).sigmas.double().tolist()
     if any(not after < level for level, after in pairwise(levels)):
         raise BadInput(
-            f"{noise.name} gives noise levels that do not fall in {steps} steps.",
+            f"{noise.name} gives noise levels that do not fall in {counted(steps, 'step')}.",
             "Take another number of --steps.",
         )
     return levels
@@ -434,7 +427,8 @@ def own_levels(noise: Noise, steps: int) -> list[float]:
     times = noise.scheduler(steps).timesteps.tolist()
     if not all(0 <= time < len(noise.sigmas) for time in times):
         raise BadInput(
-            f"{noise.name} with {steps} steps leaves its table of {len(noise.sigmas)} times.",
+            f"{noise.name} with {counted(steps, 'step')} leaves its table of "
+            f"{counted(len(noise.sigmas), 'time')}.",
             "Take fewer steps, or another --sampler.",
         )
     return [*(noise.level_at(float(time)) for time in times), 0.0]

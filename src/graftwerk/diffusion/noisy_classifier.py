@@ -76,13 +76,7 @@ class NoiseAwareNetwork(nn.Module):
 
 
 class LabelPooling(nn.Module):
-    """Attention pooling over all locations with one query and one logit per label.
-
-    Args:
-        width: channels of a location.
-        labels: number of labels.
-        heads: of the attention.
-    """
+    """Attention pooling over all locations with one query and one logit per label."""
 
     def __init__(self, width: int, labels: int, heads: int) -> None:
         super().__init__()
@@ -110,13 +104,7 @@ class LabelPooling(nn.Module):
 
 @dataclass(frozen=True)
 class NoiseAwareClassifier:
-    """A frozen classifier of noisy latents.
-
-    Attributes:
-        name: as the user wrote it.
-        network: its network.
-        fingerprint: hash of weights and configuration.
-    """
+    """A frozen classifier of noisy latents."""
 
     name: str
     network: NoiseAwareNetwork
@@ -195,11 +183,6 @@ def softened(log_prob: Callable[[Tensor], Tensor], logits: Tensor, temperature: 
 
     The gradient is that of `temperature * log_prob(logits / temperature)`: about the same while
     the classifier is uncertain, but it does not vanish when the classifier is confident.
-
-    Args:
-        log_prob: from logits to log-probabilities.
-        logits: of a classifier.
-        temperature: 1 for the gradient of the value itself.
     """
     value = log_prob(logits)
     if temperature == 1:

@@ -16,16 +16,7 @@ from torch import Tensor, nn
 from ..errors import BadFile, BadInput
 from ..models.hub import loading
 from ..models.transformers import choose_device
-from .checkpoint import (
-    DIT,
-    PipelineFolder,
-    check_unet,
-    locate_pipeline,
-    open_pipeline,
-    read_config,
-    require_multiples,
-    weight_files,
-)
+from . import checkpoint
 from .flow import read_flow, shifted
 from .noise_schedule import Noise, read_noise
 from .placement import Placement
@@ -51,16 +42,11 @@ def load_part(
 
     Its class is looked up in a table by the name in its configuration.
 
-    Args:
-        folder: of the part.
-        weights: to use instead of those in the folder; None for the folder's own.
-        dtype: of its weights and arithmetic.
-
     Raises:
         BadFile: the class is unknown, or the weights do not fit the configuration.
         Damaged: a weight file is truncated or malformed.
     """
-    config = read_config(folder)
+    config = checkpoint.read_config(folder)
     network_class = _network_class(folder, config)
     state = _read_weights(folder, dtype) if weights is None else dict(weights)
     try:
@@ -91,7 +77,7 @@ def _network_class(folder: Path, config: Mapping[str, Any]) -> Any:
 
     name = config.get("_class_name")
     if name == "Transformer2DModel" and config.get("norm_type") == "ada_norm_zero":
-        name = DIT  # as diffusers does with checkpoints of 2023
+        name = checkpoint.DIT  # as diffusers does with checkpoints of 2023
     if name not in _CLASSES:
         raise BadFile(
             f"{folder / 'config.json'} is of the class {name!r}, which is not known here.",
@@ -114,7 +100,7 @@ def _read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     state: dict[str, Tensor] = {}
-    for file in weight_files(folder):
+    for file in checkpoint.weight_files(folder):
         state |= {key: value.to(dtype) for key, value in load_file(file).items()}
     return state
 
@@ -218,20 +204,12 @@ class DiffusionModel:
     """A frozen diffusion model.
 
     Attributes:
-        name: as the user wrote it.
         fingerprint: hash of weights and of everything else that affects an image.
-        noise: the noise schedule that it was trained with.
-        channels: channels of the U-Net's values.
         factor: pixels per value along a side; 1 if the U-Net generates pixels.
-        multiple: a side in pixels must be a multiple of this.
-        size: width and height in pixels that it was trained on.
-        device: of its networks.
         unet: the U-Net or transformer.
         reader: encodes prompts; None for an unconditional model.
         decoder: the autoencoder that decodes latents to images; None for a model of pixels.
         keeps_prompts: whether the U-Net's attention can cache a prompt's keys and values.
-        trunk: name of the part with the U-Net or transformer.
-        folder: that it was loaded from.
         placement: where its networks run; None for a user's own, which are where they are.
     """
 
@@ -248,7 +226,7 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
     trunk: str = "unet"
-    folder: PipelineFolder | None = None
+    folder: checkpoint.PipelineFolder | None = None
     placement: Placement | None = None
 
     @cached_property
@@ -315,7 +293,7 @@ class DiffusionModel:
         Raises:
             BadInput: the model cannot generate that size.
         """
-        require_multiples(self.name, self.multiple, width, height)
+        checkpoint.require_multiples(self.name, self.multiple, width, height)
         if self.largest and max(width, height) > self.largest:
             raise BadInput(
                 f"{width} x {height} pixels are more than {self.name!r} has positions for.",
@@ -331,7 +309,7 @@ class DiffusionModel:
     @property
     def is_square(self) -> bool:
         """Whether it generates squares alone, as DiT does."""
-        return type(self.unet).__name__ == DIT
+        return type(self.unet).__name__ == checkpoint.DIT
 
     @property
     def largest(self) -> int:
@@ -372,7 +350,7 @@ class DiffusionModel:
 def load_diffusion(
     name: str,
     device: str = "auto",
-    folder: PipelineFolder | None = None,
+    folder: checkpoint.PipelineFolder | None = None,
     precision: Precision = "float32",
     *,
     offload: bool = False,
@@ -396,11 +374,12 @@ def load_diffusion(
     """
     with loading(name):
         placement = Placement(choose_device(device), offload=offload, compiled=compiled)
-        return _load(name, placement, folder or open_pipeline(locate_pipeline(name)), precision)
+        found = folder or checkpoint.open_pipeline(checkpoint.locate_pipeline(name))
+        return _load(name, placement, found, precision)
 
 
 def _load(
-    name: str, placement: Placement, folder: PipelineFolder, precision: Precision
+    name: str, placement: Placement, folder: checkpoint.PipelineFolder, precision: Precision
 ) -> DiffusionModel:
     location = placement.device
     if location == "cpu" and precision == "float16":
@@ -418,7 +397,7 @@ def _load(
     trunk = folder.path / layout.trunk
     unet = placement.put(load_part(trunk, parts.get(layout.trunk), dtype), is_trunk=True)
     if layout.trunk == "unet":
-        check_unet(unet.config, trunk)
+        checkpoint.check_unet(unet.config, trunk)
     decoder: Any = None
     if layout.latent:
         decoder = load_part(folder.path / "vae", parts.get("vae"), dtype)
@@ -451,7 +430,9 @@ def _load(
     return model
 
 
-def _trained_size(sample_size: Any, factor: int, folder: PipelineFolder) -> tuple[int, int]:
+def _trained_size(
+    sample_size: Any, factor: int, folder: checkpoint.PipelineFolder
+) -> tuple[int, int]:
     sides: Sequence[Any] = sample_size if isinstance(sample_size, list | tuple) else [sample_size]
     if not sides or not all(isinstance(side, int) and side > 0 for side in sides):
         raise BadFile(
@@ -464,7 +445,7 @@ def _trained_size(sample_size: Any, factor: int, folder: PipelineFolder) -> tupl
 _WORDS = {"unet": "U-Net", "transformer": "transformer"}
 
 
-def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
+def _check_fit(model: DiffusionModel, folder: checkpoint.PipelineFolder) -> None:
     config = model.unet.config
     found: str | None = None
     if model.decoder is None:

@@ -45,9 +45,7 @@ class Step:
 Watch = Callable[[Step], None]
 
 
-def draw(
-    generators: torch.Generator | Sequence[torch.Generator], like: Float[Tensor, "b c h w"]
-) -> Float[Tensor, "b c h w"]:
+def draw(generators: Generators, like: Batch) -> Batch:
     """Return unit noise with the shape, dtype and device of `like`.
 
     Args:
@@ -220,10 +218,7 @@ def sample_ddpm(
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
-        share = (after / sigma) ** 2
-        mean = (1 - share) * denoised + share * x
-        deviation = after * math.sqrt(1 - share)
-        x = mean + deviation * draw(generators, x) if after > 0 else mean
+        x = _ancestral(x, denoised, sigma, after, draw(generators, x)) if after > 0 else denoised
         if watch is not None:
             watch(Step(number, sigma, x, denoised))
     return x

@@ -53,21 +53,11 @@ class Plan:
     """Everything that determines an image, besides the model and the image's index.
 
     Attributes:
-        texts: states of the prompt; None for an unconditional model.
         away: states of the negative or empty prompt of guidance; None if it is inactive.
-        guidance: weight and interval.
-        sampler: one of `options.SAMPLERS`.
-        eta: of DDIM.
-        sigmas: noise levels.
-        shape: channels, height and width of the U-Net's values.
-        seed: of the request.
         control: of the U-Net between its encoder and decoder; None for none.
         pull: gradient guidance; None for none.
-        start: the image that sampling starts from; None for noise.
         steps: of the whole schedule, if the sampler is the model's own.
-        perturbation: scale of perturbed-attention guidance.
         perturbed: parts of the names of the layers that it perturbs.
-        contrasts: weaker models.
         regions: prompts for parts of the image, instead of `texts`; None for one prompt.
     """
 

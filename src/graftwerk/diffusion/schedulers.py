@@ -29,11 +29,9 @@ class _Run:
     """A scheduler that is ready to step.
 
     Attributes:
-        scheduler: of diffusers, with its timesteps set.
         levels: noise level of the network's evaluation at each timestep, and the last one.
         exploding: whether its `x` is `x0 + sigma * noise`.
         output: maps `x`, the clean image and the level to the input of the scheduler.
-        extra: further arguments of a step.
     """
 
     scheduler: Any
@@ -168,12 +166,7 @@ def sample_euler_ancestral(
 ) -> Batch:
     """Sample with Euler's method plus the noise of ancestral sampling, as in k-diffusion.
 
-    Args:
-        denoise: the model.
-        x: the starting point.
-        sigmas: noise levels.
-        generators: for the added noise.
-        watch: called after every step.
+    The arguments are those of `sample_ddpm`.
     """
     return _method("EulerAncestralDiscreteScheduler", denoise, x, sigmas, generators, watch)
 
@@ -188,8 +181,7 @@ def sample_dpmpp_2m_sde(
 ) -> Batch:
     """Sample with SDE-DPM-Solver++(2M): `sample_dpmpp_2m` with noise added in each step.
 
-    Appendix of Lu et al., "DPM-Solver++", 2022. The arguments are those of
-    `sample_euler_ancestral`.
+    Appendix of Lu et al., "DPM-Solver++", 2022. The arguments are those of `sample_ddpm`.
     """
     options = {"algorithm_type": "sde-dpmsolver++"}
     return _method("DPMSolverMultistepScheduler", denoise, x, sigmas, generators, watch, **options)

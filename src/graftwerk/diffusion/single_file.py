@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor, nn
 
 from .. import files, folders
@@ -45,8 +46,6 @@ def kind_of(file: Path, shapes: Shapes) -> tuple[str, str]:
     Raises:
         BadFile: the kind of pipeline is not supported.
     """
-    import torch
-
     for part, pipeline in _TRANSFORMERS.items():
         if any(part in name for name in shapes):
             refuse_transformer(file, pipeline)
@@ -90,13 +89,7 @@ def cached_configuration(repository: str) -> Path | None:
 def read_parts(
     file: Path, folder: Path, encoders: Mapping[str, str]
 ) -> dict[str, dict[str, Tensor]]:
-    """Return the weights of each part, named as in its network.
-
-    Args:
-        file: contains all weights.
-        folder: of the configurations.
-        encoders: classes of the pipeline's text encoders.
-    """
+    """Return the weights of each part, named as in its network."""
     from safetensors.torch import load_file
 
     utils, state = _converters(), load_file(file)
@@ -137,7 +130,6 @@ _SECOND = "conditioner.embedders.1.model."
 
 def empty_encoder(folder: Path, kind: str) -> Any:
     """Create a text encoder of a class, without weights, from its configuration."""
-    import torch
     import transformers
 
     refuse_unsafe(folder / "config.json")
@@ -170,16 +162,10 @@ def build_encoder(folder: Path, kind: str, state: Mapping[str, Tensor]) -> nn.Mo
     for name, buffer in positions.items():  # position indices are not saved
         parent, _, own = name.rpartition(".")
         numbers = buffer.new_empty(buffer.shape, device="cpu")
-        numbers.copy_(_counted(buffer.shape))
+        numbers.copy_(torch.arange(buffer.shape[-1]).expand(buffer.shape))
         made.get_submodule(parent).register_buffer(own, numbers, persistent=False)
     network: nn.Module = made.eval().requires_grad_(False)
     return network
-
-
-def _counted(shape: Any) -> Tensor:
-    import torch
-
-    return torch.arange(shape[-1]).expand(shape)
 
 
 _UNET, _VAE, _FIRST = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."

@@ -29,14 +29,7 @@ def is_transformer(network: Any) -> bool:
 
 
 def inputs_of(network: Any, texts: TextStates, each: int, x: Tensor) -> dict[str, Any]:
-    """Return the prompt inputs of a transformer, under the argument names of diffusers.
-
-    Args:
-        network: the transformer.
-        texts: the prompts.
-        each: rows of each prompt.
-        x: noisy latents.
-    """
+    """Return the prompt inputs of a transformer, under the argument names of diffusers."""
     states = texts.states.to(x.device).repeat_interleave(each, dim=0)
     kind = type(network).__name__
     if kind == DIT:
@@ -96,16 +89,7 @@ def map_of(tokens: Float[Tensor, "b n c"], rows: int) -> Float[Tensor, "b c rows
 def states_of(
     network: Any, x: Tensor, times: Tensor, inputs: Mapping[str, Any], count: int, double: int = 0
 ) -> tuple[Tensor, ...]:
-    """Return the states to which a branch with `count` outputs adds them first, as maps.
-
-    Args:
-        network: the transformer.
-        x: noisy latents as it takes them.
-        times: timesteps, one for each row.
-        inputs: of `inputs_of`.
-        count: of its outputs.
-        double: how many of them are for Flux's blocks of two streams.
-    """
+    """Return the states to which a branch with `count` outputs adds them first, as maps."""
     streams = [(network.transformer_blocks, double or count)]
     found: dict[int, Tensor] = {}
     if double < count and double:

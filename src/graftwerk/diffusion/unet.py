@@ -143,8 +143,6 @@ class Residuals:
     """Tensors that are added between encoder and decoder.
 
     Attributes:
-        skips: to each skip connection, in the encoder's order.
-        middle: to the output of the middle block.
         double: of a Flux transformer, how many of them are for its blocks of two streams.
     """
 
@@ -221,15 +219,7 @@ def encode_half(
 def run_with(
     network: Any, x: Tensor, times: Tensor, inputs: Inputs, residuals: Residuals | None
 ) -> Tensor:
-    """Run a U-Net with residuals added between its encoder and decoder.
-
-    Args:
-        network: a `UNet2DConditionModel`, a `UNet2DModel`, a transformer or a `Controllable`.
-        x: noisy images as the U-Net takes them.
-        times: timesteps, one for each row.
-        inputs: states of the prompts, under the argument names of diffusers.
-        residuals: None for the U-Net as it is.
-    """
+    """Run a U-Net with residuals added between its encoder and decoder."""
     if is_transformer(network):
         if residuals is None:
             return run_transformer(network, x, times, inputs)
@@ -437,10 +427,6 @@ class NetworkDenoiser:
 
     def hold(self, rows: int, words: bool) -> "NetworkDenoiser":
         """Return a denoiser whose rows attend as the first ones do, as in prompt-to-prompt.
-
-        Args:
-            rows: number of the first rows.
-            words: whether they attend to the same words, too, not only to the same locations.
 
         Raises:
             BadInput: the U-Net's attention is of another kind.

@@ -1,15 +1,20 @@
-"""Prediction intervals calibrated by the model's own errors in the same history.
+"""Forecasters around others: intervals are calibrated, the effect of covariates is removed.
+
+Prediction intervals are calibrated by the model's own errors in the same history.
 
 A model trained on other series may be overconfident. It therefore also forecasts from a few
 earlier origins of the history, and its intervals are scaled to reach their nominal coverage there
 (as in split conformal prediction); with few origins they change little.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
+from ..errors import BadInput
+from ..text_safety import counted
 from .forecasters import Forecaster, History, Quantiles
 
 _MOMENTS = 8  # maximum number of earlier origins
@@ -78,3 +83,60 @@ def _factor(ratios: Sequence[NDArray[np.float64]]) -> float:
     scale = float(np.quantile(np.concatenate(ratios), min(share, 1.0)))
     weight = len(ratios) / (len(ratios) + _DOUBT)
     return float(np.clip(max(scale, 1e-6) ** weight, _NARROWEST, _WIDEST))
+
+
+_RIDGE = 1.0  # of standardized changes: regularizes if there are few values
+_MOST = 4_096  # values used in the regression
+
+
+class WithCovariates:
+    """A forecaster that first removes the linear effect of covariates that are known ahead.
+
+    Seasonal changes of the series are regressed on those of the covariates, so that shared trends
+    and seasons explain nothing; the effect on the values ahead is added to the forecast.
+
+    Args:
+        forecaster: for the remainder.
+        covariates: by column: values from the first of the series on, including those ahead.
+    """
+
+    def __init__(
+        self, forecaster: Forecaster, covariates: Mapping[str, Float[np.ndarray, " n"]]
+    ) -> None:
+        self._forecaster = forecaster
+        self._covariates = covariates
+        self.name = f"{forecaster.name} + {', '.join(covariates)}"
+        self.levels = forecaster.levels
+
+    def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
+        """See `Forecaster`; histories must start with the series."""
+        rest, added = [], []
+        for one in histories:
+            count = len(one.values)
+            for name, column in self._covariates.items():
+                if len(column) < count + leads:
+                    raise BadInput(
+                        f"the covariate {name} is known for {max(len(column) - count, 0):,} of the "
+                        f"{counted(leads, 'value')} ahead.",
+                        "Add rows with its coming values and an empty target, or leave it out.",
+                    )
+            beside = np.stack([column[: count + leads] for column in self._covariates.values()])
+            part = _weights(one, beside[:, :count]) @ beside
+            rest.append(History(one.values - part[:count], one.season, one.second))
+            added.append(part[count:, None])
+        found: Quantiles = self._forecaster.forecast(rest, leads) + np.stack(added)
+        return found
+
+
+def _weights(history: History, beside: Float[np.ndarray, "c n"]) -> Float[np.ndarray, " c"]:
+    lag = history.season if len(history.values) > 2 * history.season else 1
+    target = history.values[-_MOST:]
+    change = target[lag:] - target[:-lag]
+    columns = beside[:, -_MOST:]
+    changes = columns[:, lag:] - columns[:, :-lag]
+    sizes = changes.std(axis=1)
+    sizes[sizes == 0] = np.inf  # a constant covariate explains nothing
+    scaled = changes / sizes[:, None]
+    square = scaled @ scaled.T + _RIDGE * np.eye(len(scaled))
+    weights: Float[np.ndarray, " c"] = np.linalg.solve(square, scaled @ change) / sizes
+    return weights

@@ -45,7 +45,6 @@ class Forecaster(Protocol):
     """A forecaster.
 
     Attributes:
-        name: for display.
         levels: of its quantiles; only the median for point forecasts.
     """
 
@@ -116,9 +115,6 @@ class Batch:
     """Histories as input of a network; forecasts are `level + scale * output`.
 
     Attributes:
-        inputs: of the network.
-        level: of each history.
-        scale: of each history.
         unit: of the training loss of each history: its mean change over a season.
     """
 
@@ -132,13 +128,8 @@ class NetworkForecaster:
     """A forecasting network: base class of the built-in one and those of transformers.
 
     Attributes:
-        name: as the user wrote it.
-        fingerprint: of its weights and configuration.
-        network: the module, in evaluation mode.
         heads: paths of the last linear layers of `network`, which the method `linear` trains.
-        device: of the network.
         most: leads that it forecasts in one pass.
-        levels: of its quantiles.
     """
 
     levels: tuple[float, ...] = QUANTILES
@@ -270,10 +261,12 @@ class LibraryModel(NetworkForecaster):
         if len(self.levels) == 1:
             single: Tensor = found.prediction_outputs
             return single
-        spread = self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
+        return _quantiles_of(self._spread(found)).to(self.device)
+
+    def _spread(self, found: Any) -> Any:
+        return self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
             found.prediction_outputs, loc=found.loc, scale=found.scale
         )
-        return _quantiles_of(spread).to(self.device)
 
     def loss(self, batch: Batch, target: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
         """Return the negative log-likelihood if the head is a distribution.
@@ -281,10 +274,7 @@ class LibraryModel(NetworkForecaster):
         Quantiles of a distribution have no gradient. Other heads use the quantile loss.
         """
         if self.kind == "patchtst" and len(self.levels) > 1:
-            found: Any = self.network(**batch.inputs)
-            spread = self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
-                found.prediction_outputs, loc=found.loc, scale=found.scale
-            )
+            spread = self._spread(self.network(**batch.inputs))
             ahead = target.new_zeros(len(target), self.most, 1)
             ahead[:, : target.shape[1], 0] = target
             chance: Tensor = spread.log_prob(ahead)[:, : target.shape[1]]

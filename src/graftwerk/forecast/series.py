@@ -16,7 +16,8 @@ from ..data.columns import number_of
 from ..data.tables import AS_FOUND, Reading, Table, is_missing, is_number, read_table
 from ..data.tables.header import is_date
 from ..errors import BadInput
-from .season import suggested_seasons
+from ..text_safety import counted
+from .candidates import suggested_seasons
 
 FloatArray = NDArray[np.float64]
 Gaps = Literal["refuse", "fill"]
@@ -44,7 +45,6 @@ class Step:
     """The time step between two values.
 
     Attributes:
-        words: for display.
         seconds: None for a step of months or of working days.
         months: None for any other step.
         business: whether weekends are skipped.
@@ -79,13 +79,10 @@ class Series:
     """A time series.
 
     Attributes:
-        name: of its column.
         values: float64, without gaps.
         times: of each value; empty if the table has none.
         step: between two values; None if there are no times.
         covariates: by column: values along the series, and after its last value as far as known.
-        table: how the table was read.
-        notes: remarks for the user.
     """
 
     name: str
@@ -351,7 +348,8 @@ def _in_order(
             )
     if doubled:
         notes.append(
-            f"{len(doubled):,} rows that repeat a time and its values are left out, the first: "
+            f"{counted(len(doubled), 'row that repeats', 'rows that repeat')} a time and its "
+            f"values {'is' if len(doubled) == 1 else 'are'} left out, the first: "
             f"{table.places[doubled[0]]}"
         )
     return once, notes
@@ -402,8 +400,7 @@ def _words(distance: timedelta) -> str:
     seconds = distance.total_seconds()
     for size, word in ((7 * 86_400, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds % size == 0:
-            count = int(seconds // size)
-            return f"{count} {word}{'s' if count > 1 else ''}"
+            return counted(int(seconds // size), word)
     return f"{seconds:g} seconds"
 
 
@@ -464,7 +461,7 @@ def _filled(
     known = np.flatnonzero(~np.isnan(columns[target]))
     start, end = int(known[0]), int(known[-1]) + 1
     if start:
-        notes.append(f"{start:,} rows before the first value of {target} are left out")
+        notes.append(f"left out before the first value of {target}: {counted(start, 'row')}")
     found = {}
     for column, whole in columns.items():
         values = whole[start : end if column == target else len(whole)]

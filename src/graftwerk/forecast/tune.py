@@ -81,17 +81,6 @@ def tune(
 ) -> Tuned:
     """Fit a forecaster to a history, all of which may be used; its network is modified.
 
-    Args:
-        model: the forecaster to fit.
-        history: its values and seasons.
-        method: which parameters are trained.
-        leads: values ahead that it is trained to forecast.
-        steps: of the optimizer.
-        rank: hyperparameters of the LoRA adapter.
-        seed: for the order of windows and the initialization.
-        folder: for checkpoints.
-        monitor: for progress.
-
     Raises:
         BadInput: the history is too short.
         Diverged: the loss is no longer finite.

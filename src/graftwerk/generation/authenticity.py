@@ -146,14 +146,7 @@ class RealismCheck:
         label: str | None,
         chances: Float[np.ndarray, " n"] | None,
     ) -> list[ImageVerdict]:
-        """Run all realism checks on each image.
-
-        Args:
-            paths: paths of the images, for the report.
-            images: the images, in the size that the model generates.
-            label: the class that they should show; None for any.
-            chances: the guide's probability of that class; None without a guide.
-        """
+        """Run all realism checks on each image."""
         distances, strangeness = self._measure(self._read(images))
         judged = None if self._judge is None else self._judge.judge(images)
         seen = self._seen(judged, label)
@@ -359,13 +352,6 @@ def open_realism_check(
     encoder: ImageEncoder | None = None,
 ) -> RealismCheck:
     """Load the realism checks for a model's images or for photographs.
-
-    Args:
-        model: the model that generated the images, or is supposed to have; None for photographs,
-            which need `real` and `encoder`.
-        real: folder of real images; None for Blocks scenes, if the model generates these.
-        monitor: informed about progress.
-        encoder: an image encoder that is already loaded; default: the default joint encoder.
 
     Raises:
         BadInput: the model generates something other than Blocks scenes and no folder is named, or

@@ -56,17 +56,10 @@ class Ground:
     """Model, data and metrics that all branches of an ablation share.
 
     Attributes:
-        request: the requested ablation.
-        model: the frozen model.
-        condition: the condition that the branches follow.
-        learned: pairs for training.
         held: held-out pairs, whose conditions are used to generate images.
-        real: images of the held-out pairs.
         prompts: a prompt for each held-out pair, by kind of prompt.
         facts: contents of the scenes, and those that conflicting prompts request; None if the
             captions do not describe Blocks scenes.
-        judge: object classifier of Blocks images.
-        features: feature extractor for Frechet distances.
     """
 
     request: ControlAblation
@@ -260,8 +253,6 @@ class Trial:
 
     Attributes:
         name: a key of `BRANCHES`, or `alone`.
-        seed: seed of the initial weights, the order of the data and the noise.
-        folder: where it is stored.
         branch: the branch; None for the frozen model alone.
         record: verdict, gap, size and training time in seconds.
     """
@@ -396,12 +387,7 @@ _TILE = 96  # pixels
 
 
 def result_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
-    """Return a contact sheet: the conditions on top, then each branch's images by prompt.
-
-    Args:
-        ground: provides conditions and prompts.
-        trials: trials of one seed, whose images are stored in their folders.
-    """
+    """Return a contact sheet: the conditions on top, then each branch's images by prompt."""
     prompts = list(ground.prompts)
     strips = [strip_of(ground.requested[:SHOWN])] * len(prompts)
     for trial in trials:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
-from ..data.pixels import stretch
+from ..data.pixels import stretch, to_values
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
 from ..diffusion.sampling import ImageArray
 from ..errors import Failure
@@ -18,6 +19,7 @@ from ..types import Monitor
 from .authenticity import ImageBatch, can_testify, open_realism_check
 from .guides import GuideModels
 from .results import GradientConflict, GuideReport, ImageVerdict, SelfTest
+from .spec import Guide
 from .steered import SteeredModel
 
 _CONFLICT = -0.2  # mean cosine below which two gradients conflict
@@ -157,16 +159,11 @@ def verdicts_on(
 
 
 def chances_of(
-    models: GuideModels | None, label: str | None, images: "ImageBatch"
-) -> "Float[np.ndarray, ' n'] | None":
+    models: GuideModels | None, label: str | None, images: ImageBatch
+) -> Float[np.ndarray, " n"] | None:
     """Return the guide's probability of a class for each image; None without a class."""
     if label is None or models is None:
         return None
-    import torch
-
-    from ..data.pixels import to_values
-    from ..generation.guide_spec import Guide
-
     ask = models.of_images(Guide("class", label, 1.0))
     values = to_values(images)
     with torch.no_grad():

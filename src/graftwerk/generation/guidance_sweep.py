@@ -76,12 +76,7 @@ class Ground:
     """Models, labels and real images that all scales share.
 
     Attributes:
-        request: the requested sweep.
-        model: the diffusion model, used without a prompt.
-        models: models of the guide.
-        judge: object classifier, which also provides the features.
         labels: the requested class of each image.
-        reference: features of real images of these classes.
         real: metrics of the same number of other real images.
     """
 

@@ -29,7 +29,7 @@ from ..models.image_encoder import ImageEncoder
 from ..models.trainable import Look, differentiable, differentiable_head
 from ..models.zero_shot import LOCATION, label_vectors, require_joint, templates_of
 from ..types import Vectors
-from .guide_spec import Guide, read_guide
+from .spec import Guide, read_guide
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,6 @@ class GuidanceStyle:
     """How a gradient is softened, limited and averaged.
 
     Attributes:
-        temperature: temperature of class probabilities, see `softened`.
-        limit: limit of the shift, see `Term`.
-        noise_limit: limit of the shift relative to the noise level, see `Term`.
         views: number of augmented views of a clean image; 0 for the image itself.
     """
 
@@ -163,7 +160,6 @@ class Settings:
             encoder.
         labels: classes of a joint encoder; if empty, kinds and colours of Blocks objects.
         encoder: joint encoder of `text=` and `image=`.
-        interval: lowest and highest noise level at which guides are active.
         plain: whether the gradient of log p is used as it is, not softened, limited or averaged.
     """
 

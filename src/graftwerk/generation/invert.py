@@ -23,8 +23,8 @@ from ..models.transformers import choose_device
 from ..requests.control import Invert
 from ..types import Denoiser, Monitor
 from .authenticity import ImageBatch
-from .guide_spec import Guide
 from .guides import GuideModels, Settings
+from .spec import Guide
 
 _FILM = 8  # maximum number of images of the film strip
 _STEPS, _STEPS_AND_BACK = 50, 10  # of the sampler: forward only, and with backpropagation
@@ -36,10 +36,6 @@ class Target:
 
     Attributes:
         given: the diffusion model whose input is optimized; None if only pixels are optimized.
-        models: models that evaluate classes and sentences.
-        size: width and height of the images.
-        label: the class; None for another target.
-        picture: the image; None for another target.
         loss: loss of images with values 0 to 1; one number per row.
         latent_loss: loss of latents; None if the target is evaluated on images.
     """
@@ -65,8 +61,6 @@ class Found:
     """Result of an inversion.
 
     Attributes:
-        pictures: the final images.
-        film: intermediate images of the first row, from start to end.
         losses: mean loss over the rows at each step; empty for DDIM inversion.
         psnr_db: PSNR of the image sampled from its noise, for DDIM inversion; else None.
         psnr_db_of_decoder: PSNR of the image reconstructed by the autoencoder alone; else None.
@@ -96,11 +90,6 @@ def parse_target(to: str) -> Guide:
 
 def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target:
     """Load the models that measure the distance to a target.
-
-    Args:
-        aim: a class, a sentence or a decoded image.
-        settings: models that evaluate classes and sentences.
-        model: the diffusion model whose input is optimized.
 
     Raises:
         UnknownName: a class that the classifier does not have.
@@ -160,14 +149,7 @@ def open_head_target(label: str, settings: Settings, device: str) -> Target:
 def descend_to(
     request: Invert, target: Target, start: ImageArray | None, monitor: Monitor
 ) -> Found:
-    """Move latents, pixels or noise to the target by gradient descent.
-
-    Args:
-        request: the requested inversion.
-        target: where to move.
-        start: image to start from; None for noise.
-        monitor: informed of every step; may raise to stop.
-    """
+    """Move latents, pixels or noise to the target by gradient descent."""
     shown = _shower(request, target)
     latent_loss = target.latent_loss
 

@@ -52,11 +52,8 @@ class MadeImage:
     """A generated image.
 
     Attributes:
-        number: number within the request.
-        image: the decoded image.
         latent: the sampler's result.
         group: the batch in which it was sampled.
-        kept: fidelity to each control.
     """
 
     number: int
@@ -71,16 +68,7 @@ class Job:
     """A request that is ready for sampling.
 
     Attributes:
-        request: its options.
-        steered: the model and its adapters.
-        plan: everything that determines its images.
-        width: in pixels.
-        height: in pixels.
         cut: end of the prompt that the model does not read.
-        guide: the gradient guides; None without any.
-        traces: what the guides did.
-        controls: conditions that the images should follow.
-        start: the image to start from; None for noise.
         regions: fingerprints of the masks of regions.
         given: the prompt, if that of the request is its reading; see `in_captions`.
     """
@@ -194,14 +182,7 @@ class Job:
         monitor: Monitor,
         free: Sequence[ImageArray] = (),
     ) -> Generation:
-        """Return the report of images, guides and controls; the caller adds the times.
-
-        Args:
-            pictures: reports of the images.
-            images: the images themselves.
-            monitor: informed about progress.
-            free: the first images without control, see `uncontrolled`.
-        """
+        """Return the report of images, guides and controls; the caller adds the times."""
         verdicts, self_test = self._verdicts(pictures, images, monitor)
         return Generation(
             prompt=self.given or self.request.prompt,

@@ -42,21 +42,7 @@ class Environment(BaseModel):
 
 
 class Record(BaseModel):
-    """Metadata of a generated image.
-
-    Attributes:
-        request: the request's fields, except `LOCATIONS`.
-        fingerprint: fingerprint of the model.
-        number: number of the image within the request.
-        together: numbers of all images that were generated in one batch with it.
-        surroundings: the environment in which it was generated.
-        loras: fingerprints of the LoRAs, in the order of the request's `lora`.
-        guides: fingerprints of the guides, in the order of the request's `guide`.
-        controls: fingerprints of the controls, in the order of the request's `control`.
-        inits: fingerprints of the image that sampling started from, and of its mask.
-        regions: fingerprints of masks, in the order of the request's `region`.
-        weaker: fingerprints of weaker models, in the order of the request's `autoguide`.
-    """
+    """Metadata of a generated image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -257,12 +243,6 @@ class Steering:
 
 def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Monitor) -> None:
     """Refuse to repeat an image if something that steered it has changed.
-
-    Args:
-        request: options given along with `--from`.
-        origin: the image to repeat.
-        steering: what steered it.
-        monitor: notified of the change if the caller named the option, instead of an error.
 
     Raises:
         WrongBase: the caller did not name the option.

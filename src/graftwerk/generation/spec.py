@@ -1,20 +1,80 @@
-"""Parsed requests for images; `validate.validate` creates them."""
+"""Parsed requests for images, their guides and grids; `validate.validate` creates them."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from .. import limits
 from ..controlnet.spec import ControlInput, NamedImage
+from ..data.images import OpenedImage, open_image
 from ..diffusion.checkpoint import PipelineFolder
-from ..errors import BadInput
+from ..errors import BadInput, UnknownName
 from ..models.hub import BUILTIN
 from ..requests.generate import Generate
 from ..requests.sampling import parse_interval, require_sampler
-from .guide_spec import Guide
+from ..types import Monitor, Silent
 
 if TYPE_CHECKING:
     from .guides import Settings
+
+Aim = Literal["class", "text", "image"]
+AIMS: tuple[Aim, ...] = ("class", "text", "image")
+_EXAMPLE = 'Write class=cone:8, "class=red cube:10" or image=ref.png:30.'
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """One `--guide`, as written.
+
+    Attributes:
+        what: class, sentence or path of an image.
+        image: decoded image of `image=`; None until it is read.
+    """
+
+    aim: Aim
+    what: str
+    scale: float
+    image: OpenedImage | None = field(default=None, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return f"{self.aim}={self.what}"
+
+
+def parse_guide(entry: str) -> Guide:
+    """Parse one `KIND=WHAT:SCALE`.
+
+    Raises:
+        BadInput: it has another form, or the scale is not a finite number.
+    """
+    aim, equals, rest = entry.partition("=")
+    what, colon, number = rest.rpartition(":")
+    try:
+        scale = float(number)
+    except ValueError:
+        scale = math.nan
+    if not equals or not colon or not what.strip() or not math.isfinite(scale):
+        raise BadInput(f"--guide {entry!r} is not KIND=WHAT:SCALE with a finite scale.", _EXAMPLE)
+    for known in AIMS:
+        if aim.strip() == known:
+            return Guide(known, what.strip(), scale)
+    raise UnknownName("kind of guide", aim, AIMS)
+
+
+def read_guide(guide: Guide) -> Guide:
+    """Decode the image of an `image=` guide; return other guides as they are.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    if guide.aim != "image" or guide.image is not None:
+        return guide
+    return replace(guide, image=open_image(guide.what))
+
 
 Interval = tuple[float, float]
 _SCALE = "Give a number after the colon: 1 is what was learned, 0 none."
@@ -54,7 +114,6 @@ class Start:
     """The image that sampling starts from.
 
     Attributes:
-        image: the decoded image.
         strength: share of the steps that are taken; 0 leaves the image unchanged.
         mask: white where the image is repainted; None for everywhere.
         paste: whether original pixels are restored where the image is not repainted.
@@ -93,8 +152,6 @@ class Options:
     Attributes:
         request: prompt, sampler, sizes and so on; its lists of adapters are not read.
         cfg_interval: noise levels at which classifier-free guidance is active.
-        start: the image that sampling starts from; None for noise.
-        regions: prompts for parts of the image.
     """
 
     request: Generate
@@ -110,12 +167,6 @@ def options_of(
     regions: tuple[Region, ...] = (),
 ) -> Options:
     """Check and parse the options that do not depend on the model.
-
-    Args:
-        request: the request for images.
-        init: the image to start from, decoded.
-        mask: white where that image is repainted.
-        regions: prompts for parts of the image, with their masks decoded.
 
     Raises:
         UnknownName: there is no such sampler.
@@ -226,18 +277,7 @@ def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerationSpec:
-    """A complete request, with each part parsed, opened or decoded once.
-
-    Attributes:
-        options: the sampling options.
-        folder: folder of the pipeline.
-        loras: in the order of the request, as are controls and guides.
-        controls: with their images.
-        branches: folder of the branch for each kind of control.
-        guides: with their images.
-        guide_interval: noise levels at which all guides are active.
-        weaker: weaker models of autoguidance.
-    """
+    """A complete request, with each part parsed, opened or decoded once."""
 
     options: Options
     folder: PipelineFolder
@@ -266,3 +306,101 @@ class GenerationSpec:
             interval=self.guide_interval,
             plain=request.guide_plain,
         )
+
+
+# Options with a single value that affect an image; lists and files cannot be varied.
+VARIED = (
+    "cfg", "cfg_interval", "cfg_rescale", "eta", "guide_interval", "hold", "negative", "pag",
+    "prompt", "reuse", "sampler", "schedule", "seed", "steps", "strength",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One `--grid`: an option and its values, as written."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the rows or columns."""
+        return [f"{self.name.replace('_', '-')} {value}" for value in self.values]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Columns and rows of a grid; a single option gives one row."""
+
+    columns: Axis
+    rows: Axis | None = None
+
+    @property
+    def axes(self) -> list[Axis]:
+        """Its one or two options."""
+        return [self.columns] if self.rows is None else [self.columns, self.rows]
+
+    def cells(self, request: Generate) -> list[tuple[dict[str, str], Generate]]:
+        """Return the request of each cell, row by row.
+
+        A cell has one image unless `count` was given.
+
+        Raises:
+            BadValue: the option does not accept a value.
+        """
+        rows = [{}] if self.rows is None else [{self.rows.name: v} for v in self.rows.values]
+        given = request.model_dump(include=request.model_fields_set - {"grid"})
+        found = []
+        for row, value in product(rows, self.columns.values):
+            changes = {self.columns.name: value, **row}
+            found.append((changes, Generate.model_validate({"count": 1, **given, **changes})))
+        return found
+
+
+def parse_grid(entries: Sequence[str]) -> Grid:
+    """Parse one or two `--grid`: the first defines the columns, the second the rows.
+
+    Raises:
+        BadInput: an entry cannot be parsed, or there are too many cells.
+        UnknownName: an option that cannot be varied.
+    """
+    axes = []
+    for entry in entries:
+        name, equals, rest = entry.partition("=")
+        name = name.strip().replace("-", "_")
+        values = tuple(part.strip() for part in rest.split(",") if part.strip())
+        if not equals or not values:
+            raise BadInput(f"--grid {entry!r} cannot be read.", "Write for example cfg=1,3,5.")
+        if name not in VARIED:
+            raise UnknownName("option of a grid", name, [one.replace("_", "-") for one in VARIED])
+        axes.append(Axis(name, values))
+    if len({axis.name for axis in axes}) < len(axes):
+        raise BadInput(f"--grid {axes[0].name} is given twice.", "Give all its values at once.")
+    count = len(axes[0].values) * (len(axes[1].values) if len(axes) > 1 else 1)
+    if count > limits.GRID_CELLS:
+        raise BadInput(
+            f"a grid of {count} cells; at most {limits.GRID_CELLS} are generated.", "Take fewer."
+        )
+    return Grid(axes[0], axes[1] if len(axes) > 1 else None)
+
+
+@dataclass
+class Once(Silent):
+    """A monitor that forwards each note only once, since the cells of a grid repeat them."""
+
+    monitor: Monitor
+    noted: set[str] = field(default_factory=set)
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """Forward the call."""
+        self.monitor.start(task, total)
+
+    def advance(self, count: int = 1) -> None:
+        """Forward the call."""
+        self.monitor.advance(count)
+
+    def note(self, text: str) -> None:
+        """Forward a note the first time."""
+        if text not in self.noted:
+            self.noted.add(text)
+            self.monitor.note(text)

@@ -37,9 +37,7 @@ class OpenStart:
     """An image to start from, prepared for a model.
 
     Attributes:
-        start: image, mask and strength as requested.
         latents: encoded image and mask for the sampler.
-        pixels: the image in the generated size.
         repainted: mask of the pixels that are generated; none at strength 0.
         fingerprints: fingerprints of the image and of its mask.
         coded: the image as the autoencoder gives it back, for an edit that finds its own mask.
@@ -128,12 +126,6 @@ def open_edit(
 ) -> OpenStart:
     """Invert the image to its noise with its own prompt, and find what the edit may change.
 
-    Args:
-        start: the image, with a mask or without.
-        request: the prompts, the guidance and the seed.
-        steered: the model that samples, with LoRAs.
-        sigmas: noise levels of the steps.
-
     Raises:
         BadInput: the model takes no prompts, its attention cannot be held, or it has controls or
             guides.
@@ -189,13 +181,6 @@ def open_regions(
     """Encode the prompts of regions and share out the latents among them.
 
     Where masks overlap, their prompts have equal shares; the first prompt gets what is left.
-
-    Args:
-        regions: prompts and masks.
-        rest: states of the prompt for what is left.
-        model: the frozen model.
-        reader: encodes prompts, with LoRAs.
-        size: width and height of the images.
 
     Raises:
         BadInput: a mask is black all over.

@@ -20,22 +20,15 @@ from ..diffusion.guidance import Contrast, GradientGuide, GuidanceTrace, Term
 from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
 from ..errors import BadInput, WrongBase
 from ..requests.generate import Generate
-from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
-from .spec import LoraSpec
+from .spec import Guide, LoraSpec
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedLora:
-    """A LoRA that fits a model.
-
-    Attributes:
-        adapters: weight updates of each part of the pipeline.
-        scale: their factor; 0 disables them.
-        fingerprint: fingerprint of its files.
-    """
+    """A LoRA that fits a model."""
 
     adapters: Mapping[str, Adapter]
     scale: float
@@ -47,11 +40,8 @@ class LoadedGuide:
     """A guide with its models loaded.
 
     Attributes:
-        term: adds its gradient.
-        fingerprint: fingerprint of its models and, for an image, of its content.
         label: the class that it guides to; None for another target.
         models: the models that it evaluates; None for a user-provided function.
-        notes: conversions of its image.
         aim: the guide as requested; None for a user-provided function.
     """
 
@@ -68,7 +58,6 @@ class LoadedWeaker:
     """A weaker model of the same latent space, for autoguidance.
 
     Attributes:
-        model: the weaker model.
         scale: weight of what the better model predicts otherwise.
     """
 
@@ -170,15 +159,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class SteeredModel:
-    """A frozen model and its adapters, which do not change it.
-
-    Attributes:
-        frozen: the frozen model.
-        loras: adapters of its weights; their changes add up.
-        controls: adapters of its activations.
-        guides: adapters of its score.
-        weaker: models that it is guided away from.
-    """
+    """A frozen model and its adapters, which do not change it."""
 
     frozen: DiffusionModel
     loras: tuple[LoadedLora, ...] = ()

@@ -1,39 +1,17 @@
 """Parse and validate a request for images, as far as possible without PyTorch."""
 
 from ..blocks.captions import object_phrases
-from ..controlnet.spec import (
-    branch_folders,
-    estimators_named,
-    parse_control,
-    read_control,
-    read_named,
-)
-from ..diffusion.checkpoint import (
-    PipelineFolder,
-    locate_pipeline,
-    open_pipeline,
-    read_sizes,
-    require_multiples,
-)
+from ..controlnet import spec as controlling
+from ..diffusion import checkpoint
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes
 from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from ..requests.sampling import parse_interval
-from .grid import parse_grid
-from .guide_spec import Guide, parse_guide, read_guide
-from .spec import (
-    GenerationSpec,
-    LoraSpec,
-    Region,
-    options_of,
-    parse_lora,
-    parse_region,
-    settled,
-)
+from . import spec as parsed
 
 
-def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
+def validate(request: Generate, *, from_record: bool = False) -> parsed.GenerationSpec:
     """Parse a request, decode its images, and refuse what is not possible.
 
     Args:
@@ -45,41 +23,42 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
         BadInput: an entry, interval, size or combination that is not possible.
         BadFile: a named file cannot be read.
     """
-    guides = [parse_guide(entry) for entry in request.guide]
+    guides = [parsed.parse_guide(entry) for entry in request.guide]
     if from_record:
         _require_reachable(request, guides)
     if request.grid:
-        parse_grid(request.grid).cells(request)
-    options = options_of(
+        parsed.parse_grid(request.grid).cells(request)
+    options = parsed.options_of(
         request,
-        None if request.init is None else read_named(request.init),
-        None if request.inpaint is None else read_named(request.inpaint),
+        None if request.init is None else controlling.read_named(request.init),
+        None if request.inpaint is None else controlling.read_named(request.inpaint),
         tuple(
-            Region(prompt, read_named(mask)) for prompt, mask in map(parse_region, request.region)
+            parsed.Region(prompt, controlling.read_named(mask))
+            for prompt, mask in map(parsed.parse_region, request.region)
         ),
     )
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
-    specs = [parse_control(entry) for entry in request.control]
+    specs = [controlling.parse_control(entry) for entry in request.control]
     require_measure(request, [not spec.masks for spec in specs])
-    estimators = estimators_named(request, specs)
-    controls = tuple(read_control(spec, estimators.get(spec.kind)) for spec in specs)
+    estimators = controlling.estimators_named(request, specs)
+    controls = tuple(controlling.read_control(spec, estimators.get(spec.kind)) for spec in specs)
     for control in controls:
         if control.finished:
             from ..controlnet.inputs import require_map  # imports PyTorch, but loads no network
 
             require_map(control)
     with loading(request.model):
-        folder = open_pipeline(locate_pipeline(request.model))
+        folder = checkpoint.open_pipeline(checkpoint.locate_pipeline(request.model))
         _check_size(request, folder)
-        settled(request, request.model, folder.layout.flows)
+        parsed.settled(request, request.model, folder.layout.flows)
     if not folder.layout.prompted and (request.prompt or request.negative or request.region):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
-    branches = branch_folders(request, {spec.kind for spec in specs})
-    return GenerationSpec(
+    branches = controlling.branch_folders(request, {spec.kind for spec in specs})
+    return parsed.GenerationSpec(
         options=options,
         folder=folder,
-        loras=tuple(parse_lora(entry) for entry in request.lora),
+        loras=tuple(parsed.parse_lora(entry) for entry in request.lora),
         controls=controls,
         branches=branches,
         guides=tuple(guides),
@@ -90,10 +69,6 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
 
 def require_measure(request: Generate, measured: list[bool]) -> None:
     """Require a measured control for `best_of` to select images by.
-
-    Args:
-        request: the request for images.
-        measured: for each control, whether its fidelity is measured.
 
     Raises:
         BadInput: `best_of` is set and no control is measured.
@@ -107,11 +82,6 @@ def require_measure(request: Generate, measured: list[bool]) -> None:
 
 def require_class(label: str, classifier: str, labels: list[str]) -> None:
     """Require that a classifier has a class, judging by its configuration alone.
-
-    Args:
-        label: the class.
-        classifier: name of a noise-aware classifier, an image classifier or a joint encoder.
-        labels: classes of a joint encoder; if empty, kinds and colours of Blocks objects.
 
     Raises:
         UnknownName: it does not have the class.
@@ -131,7 +101,7 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
         raise UnknownName("class", label, known)
 
 
-def _require_reachable(request: Generate, guides: list[Guide]) -> None:
+def _require_reachable(request: Generate, guides: list[parsed.Guide]) -> None:
     """Refuse models named by a record that would have to be downloaded."""
     aims = {guide.aim for guide in guides}
     require_reachable(request.model, "--model")
@@ -140,27 +110,27 @@ def _require_reachable(request: Generate, guides: list[Guide]) -> None:
     if aims & {"text", "image"}:
         require_reachable(request.guide_encoder, "--guide-encoder")
     for entry in request.autoguide:
-        require_reachable(str(parse_lora(entry).folder), "--autoguide")
+        require_reachable(str(parsed.parse_lora(entry).folder), "--autoguide")
     for entry in request.estimator:
         require_reachable(entry.partition("=")[2], "--estimator")
 
 
-def _read_guide(guide: Guide, request: Generate) -> Guide:
+def _read_guide(guide: parsed.Guide, request: Generate) -> parsed.Guide:
     if guide.aim == "class":
         require_class(guide.what, request.guide_model, request.guide_labels)
-    return read_guide(guide)
+    return parsed.read_guide(guide)
 
 
-def _open_weaker(entry: str) -> tuple[LoraSpec, PipelineFolder]:
-    spec = parse_lora(entry, "--autoguide")
+def _open_weaker(entry: str) -> tuple[parsed.LoraSpec, checkpoint.PipelineFolder]:
+    spec = parsed.parse_lora(entry, "--autoguide")
     with loading(str(spec.folder)):
-        return spec, open_pipeline(locate_pipeline(str(spec.folder)))
+        return spec, checkpoint.open_pipeline(checkpoint.locate_pipeline(str(spec.folder)))
 
 
-def _check_size(request: Generate, folder: PipelineFolder) -> None:
+def _check_size(request: Generate, folder: checkpoint.PipelineFolder) -> None:
     """Check that the model can generate images of the requested size."""
-    sizes = read_sizes(folder)
+    sizes = checkpoint.read_sizes(folder)
     if sizes is None:  # checked once the networks are loaded
         return
     size = (request.width or sizes.own[0], request.height or sizes.own[1])
-    require_multiples(request.model, sizes.multiple, *size)
+    checkpoint.require_multiples(request.model, sizes.multiple, *size)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
@@ -20,10 +20,9 @@ from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipelin
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.pipeline import load_diffusion
 from ..errors import BadInput, GraftError, finite
-from ..generation import guide_spec
+from ..generation import spec as requested
 from ..generation.guides import Settings
-from ..generation.spec import GenerationSpec, LoraSpec
-from ..generation.steered import LoadedGuide
+from ..generation.steered import LoadedGuide, LoadedLora, LoadedWeaker
 from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
 from ..requests.base import DEFAULT_GUIDE, DEFAULT_IMAGE_ENCODER
@@ -37,7 +36,40 @@ _AT_ZERO = "0: it does nothing."
 _ALWAYS: Interval = (0.0, math.inf)
 
 
-class Lora:
+class _Adapter:
+    """An adapter whose loaded parts are listed in one field of the steered model."""
+
+    name: str
+    socket: Socket
+    scale: float
+    _field: str
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it does nothing."""
+        return self.scale == 0
+
+    def apply(self, frozen: Pipeline) -> Pipeline:
+        """Return a pipeline with the adapter added.
+
+        Raises:
+            WrongBase: it belongs to another model; both are named.
+            BadFile: its files hold something else.
+            BadInput: it cannot be used with this model.
+        """
+        part, old = self._load(frozen), getattr(frozen.steered, self._field)
+        changed: dict[str, Any] = {self._field: (*old, part)}
+        return frozen.holding(self, part, replace(frozen.steered, **changed))
+
+    def remove(self, steered: Pipeline) -> Pipeline:
+        """Return the pipeline without the adapter."""
+        return steered.dropping(self)
+
+    def _load(self, pipe: Pipeline) -> object:
+        raise NotImplementedError
+
+
+class Lora(_Adapter):
     """A LoRA for the weights of a pipeline.
 
     Use it with `pipe.with_(Lora("style", scale=0.8))`; the changes of several LoRAs add up.
@@ -47,8 +79,7 @@ class Lora:
     Lora('style', scale=0.8)
     """
 
-    name = "lora"
-    socket: Socket = "weights"
+    name, socket, _field = "lora", "weights", "loras"
 
     def __init__(self, folder: str | Path, scale: float = 1.0) -> None:
         """Create an adapter from a LoRA on disk, which is loaded when it is applied.
@@ -64,25 +95,8 @@ class Lora:
         finite("scale", scale, _AT_ZERO)
         self.folder, self.scale = Path(folder), scale
 
-    @property
-    def is_zero(self) -> bool:
-        """Whether the scale is 0."""
-        return self.scale == 0
-
-    def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with the LoRA added.
-
-        Raises:
-            WrongBase: it belongs to another model; both are named.
-            BadFile: it is not a LoRA.
-        """
-        part = frozen.loader.lora(LoraSpec(self.folder, self.scale))
-        steered = replace(frozen.steered, loras=(*frozen.steered.loras, part))
-        return frozen.holding(self, part, steered)
-
-    def remove(self, steered: Pipeline) -> Pipeline:
-        """Return the pipeline without the LoRA."""
-        return steered.dropping(self)
+    def _load(self, pipe: Pipeline) -> LoadedLora:
+        return pipe.loader.lora(requested.LoraSpec(self.folder, self.scale))
 
     def __repr__(self) -> str:
         return f"Lora({str(self.folder)!r}, scale={self.scale:g})"
@@ -155,11 +169,10 @@ class ControlNet:
         return f"ControlNet({self.source!r}, condition={self.condition!r})"
 
 
-class Control:
+class Control(_Adapter):
     """A ControlNet that follows one image; created by calling a `ControlNet`."""
 
-    name = "control"
-    socket: Socket = "activations"
+    name, socket, _field = "control", "activations", "controls"
 
     def __init__(self, folder: Path, control: ControlInput, named: Sequence[str] = ()) -> None:
         self._folder, self._control, self._named = folder, control, tuple(named)
@@ -169,22 +182,10 @@ class Control:
         """Whether the weight is 0."""
         return self._control.is_zero
 
-    def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with the control added.
-
-        Raises:
-            WrongBase: the ControlNet belongs to another model; both are named.
-            BadFile: it is not a ControlNet.
-        """
+    def _load(self, pipe: Pipeline) -> LoadedControl:
         with _named_by_user(self._named):
-            read = frozen.loader.reader(self._control)
-        part = LoadedControl(self._control, frozen.loader.branch(self._folder), read)
-        steered = replace(frozen.steered, controls=(*frozen.steered.controls, part))
-        return frozen.holding(self, part, steered)
-
-    def remove(self, steered: Pipeline) -> Pipeline:
-        """Return the pipeline without the control."""
-        return steered.dropping(self)
+            read = pipe.loader.reader(self._control)
+        return LoadedControl(self._control, pipe.loader.branch(self._folder), read)
 
     def __repr__(self) -> str:
         return f"Control({self._control.kind!r}, weight={self._control.weight:g})"
@@ -195,37 +196,15 @@ def _named_by_user(names: Sequence[str]) -> AbstractContextManager[None]:
     return named_by_user(names) if names else nullcontext()
 
 
-class _Guide:
-    """Base class of all guides."""
-
-    name = "gradient"
-    socket: Socket = "score"
-    scale: float
-
-    @property
-    def is_zero(self) -> bool:
-        """Whether the scale is 0."""
-        return self.scale == 0
-
-    def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with the guide added."""
-        part = self._load(frozen)
-        steered = replace(frozen.steered, guides=(*frozen.steered.guides, part))
-        return frozen.holding(self, part, steered)
-
-    def remove(self, steered: Pipeline) -> Pipeline:
-        """Return the pipeline without the guide."""
-        return steered.dropping(self)
-
-    def _load(self, pipe: Pipeline) -> LoadedGuide:
-        raise NotImplementedError
+class _Guide(_Adapter):
+    name, socket, _field = "gradient", "score", "guides"
 
 
 class _ModelGuide(_Guide):
     """A guide that evaluates a model: `class=`, `text=` or `image=` of the command line."""
 
     def __init__(
-        self, guide: guide_spec.Guide, settings: Settings, named: Sequence[str] = ()
+        self, guide: requested.Guide, settings: Settings, named: Sequence[str] = ()
     ) -> None:
         finite("scale", guide.scale, _AT_ZERO)
         lowest, highest = settings.interval
@@ -277,7 +256,7 @@ class ClassGuide(_ModelGuide):
             BadInput: a scale or interval that is not possible.
         """
         settings = Settings(model, tuple(labels), "", interval, plain)
-        super().__init__(guide_spec.Guide("class", label, scale), settings, [model])
+        super().__init__(requested.Guide("class", label, scale), settings, [model])
 
 
 class TextGuide(_ModelGuide):
@@ -310,7 +289,7 @@ class TextGuide(_ModelGuide):
             BadInput: a scale or interval that is not possible.
         """
         settings = Settings("", (), encoder, interval, plain)
-        super().__init__(guide_spec.Guide("text", text, scale), settings, [encoder])
+        super().__init__(requested.Guide("text", text, scale), settings, [encoder])
 
 
 class ImageGuide(_ModelGuide):
@@ -346,7 +325,7 @@ class ImageGuide(_ModelGuide):
         """
         found = open_and_hash(image)
         settings = Settings("", (), encoder, interval, plain)
-        guide = guide_spec.Guide("image", name_of(image), scale, found)
+        guide = requested.Guide("image", name_of(image), scale, found)
         super().__init__(guide, settings, [encoder])
 
 
@@ -410,13 +389,15 @@ class Guide(_Guide):
         return f"Guide({self.label!r}, scale={self.scale:g})"
 
 
-class Autoguide(_Guide):
+class Autoguide(_Adapter):
     """Autoguidance: away from what a weaker model predicts (Karras et al., 2024).
 
     >>> import graftwerk as gw
     >>> gw.Autoguide("builtin/blocks", scale=1.5)
     Autoguide('builtin/blocks', scale=1.5)
     """
+
+    name, socket, _field = "gradient", "score", "weaker"
 
     def __init__(
         self, model: str | Path, scale: float = 1.0, *, folder: PipelineFolder | None = None
@@ -437,22 +418,14 @@ class Autoguide(_Guide):
                 folder = open_pipeline(locate_pipeline(str(model)))
         self.model, self.scale, self._folder = str(model), scale, folder
 
-    def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with the guide added.
-
-        Raises:
-            WrongBase: the weaker model generates other latents; both are named.
-            BadInput: the folder cannot be used.
-        """
-        part = frozen.loader.weaker(self.model, self.scale, self._folder)
-        steered = replace(frozen.steered, weaker=(*frozen.steered.weaker, part))
-        return frozen.holding(self, part, steered)
+    def _load(self, pipe: Pipeline) -> LoadedWeaker:
+        return pipe.loader.weaker(self.model, self.scale, self._folder)
 
     def __repr__(self) -> str:
         return f"Autoguide({self.model!r}, scale={self.scale:g})"
 
 
-def open_spec(spec: GenerationSpec) -> Pipeline:
+def open_spec(spec: requested.GenerationSpec) -> Pipeline:
     """Return the pipeline of a parsed request, with its adapters.
 
     Raises:

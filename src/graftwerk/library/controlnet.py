@@ -11,18 +11,10 @@ from ..adapters.manifest import write_bundle
 from ..conditions.base import PERCEPTION, Condition
 from ..conditions.kinds import condition_named
 from ..controlnet import checkpoint
+from ..controlnet import pairs as stored_pairs
 from ..controlnet.branch import Shape, weights_of
 from ..controlnet.convergence import Measurement
 from ..controlnet.forecast import reported_forecast
-from ..controlnet.pairs import (
-    KEY,
-    PairSource,
-    StoredPairs,
-    is_pairs,
-    raw_pairs,
-    require_sampled,
-    store_pairs,
-)
 from ..controlnet.results import ControlTrained
 from ..controlnet.task import save_memory, unlock, write_pipeline
 from ..controlnet.train import PLOT, SAMPLES, Trained, TrainingJob, train_branch
@@ -187,7 +179,7 @@ def carry_out(
         (request.data, request.conditions, request.model), out / BRANCH, out / MODEL, out / PAIRS
     )
     shown = read_captioned(request.data, request.caption)
-    raw = raw_pairs(request.conditions, shown, condition)
+    raw = stored_pairs.raw_pairs(request.conditions, shown, condition)
     model = _trainable(open_pipe().steered.frozen, request)
     require_branch(model, _shape_of(request, model.factor))
     _note_unlike(raw, condition, model, monitor)
@@ -195,10 +187,10 @@ def carry_out(
         watcher = monitor if group.leads else Silent()
         if group.leads:
             folders.claim(out, KIND, verify=_is_former)
-            stored = store_pairs(raw, model, out / PAIRS, watcher)
-            require_sampled(stored, condition, watcher)
+            stored = stored_pairs.store_pairs(raw, model, out / PAIRS, watcher)
+            stored_pairs.require_sampled(stored, condition, watcher)
         group.wait()
-        pairs = store_pairs(raw, model, out / PAIRS, Silent())
+        pairs = stored_pairs.store_pairs(raw, model, out / PAIRS, Silent())
         fast, asked = fast_precision(model.device), request.precision
         precision = fast if asked == "auto" else asked
         job = _job(request, model, pairs, condition, precision)
@@ -218,7 +210,7 @@ def carry_out(
 
 
 def _note_unlike(
-    raw: PairSource, condition: Condition, model: DiffusionModel, monitor: Monitor
+    raw: stored_pairs.PairSource, condition: Condition, model: DiffusionModel, monitor: Monitor
 ) -> None:
     """Note that images are out of distribution for the model or the condition's estimator."""
     if draws_blocks(model):
@@ -245,13 +237,13 @@ def _trainable(model: DiffusionModel, request: ControlTrain) -> DiffusionModel:
 
 def _is_former(folder: Path) -> bool:
     """Whether a folder without a marker contains the training of a branch."""
-    return is_pairs(folder / PAIRS) or is_training(folder)
+    return stored_pairs.is_pairs(folder / PAIRS) or is_training(folder)
 
 
 def _job(
     request: ControlTrain,
     model: DiffusionModel,
-    pairs: StoredPairs,
+    pairs: stored_pairs.StoredPairs,
     condition: Condition,
     precision: Precision,
 ) -> TrainingJob:
@@ -293,7 +285,7 @@ def _session(
 ) -> Session:
     same = ("condition", "batch", "accumulate", "learning_rate", "drop", "held_out", "seed")
     configuration = {name: getattr(request, name) for name in same} | {
-        "pairs": files.read_json(out / PAIRS / KEY),
+        "pairs": files.read_json(out / PAIRS / stored_pairs.KEY),
         "model": job.model.fingerprint,
         "shape": asdict(job.branch.shape),
     }

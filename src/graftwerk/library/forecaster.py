@@ -19,16 +19,16 @@ from ..adapters.manifest import holds
 from ..adapters.tuned import Method, Tuned, open_tuned, save_tuned
 from ..errors import BadInput
 from ..forecast.backtest import Origins, backtest, choose_origins
-from ..forecast.calibrated import Calibrated
-from ..forecast.covariates import WithCovariates
+from ..forecast.calibrated import Calibrated, WithCovariates
+from ..forecast.candidates import find_seasons
 from ..forecast.forecasters import Forecaster as Kernel
 from ..forecast.forecasters import History, NetworkForecaster, open_forecaster
 from ..forecast.results import BacktestRow
-from ..forecast.season import find_seasons
 from ..forecast.tune import KIND, tune
 from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_FORECASTER, Device, checked
 from ..requests.finetune import Forecast
+from ..text_safety import counted
 from ..types import Monitor, Silent
 
 Covariates = Mapping[str, Any]
@@ -59,7 +59,7 @@ class ForecastValues:
 
     def __repr__(self) -> str:
         first, last = float(self.median[0]), float(self.median[-1])
-        return f"<Forecast of {len(self.median)} values: {first:.6g} ... {last:.6g}>"
+        return f"<Forecast of {counted(len(self.median), 'value')}: {first:.6g} ... {last:.6g}>"
 
     def quantile(self, level: float) -> Float[np.ndarray, " h"]:
         """Return one quantile.
@@ -292,12 +292,13 @@ def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
     odd = np.flatnonzero(~np.isfinite(values))
     if len(odd):
         raise BadInput(
-            f"the {name} has {len(odd):,} values that are missing or not finite, the first is "
+            f"the {name} has {counted(len(odd), 'value that is', 'values that are')} missing or "
+            "not finite, the first is "
             f"number {int(odd[0]) + 1:,}.",
             "Fill them in or cut them off.",
         )
     if len(values) < _LEAST:
-        count = "one value" if len(values) == 1 else f"{len(values)} values"
+        count = counted(len(values), "value")
         raise BadInput(f"the {name} has {count} only.", f"A forecast needs at least {_LEAST}.")
     return values
 

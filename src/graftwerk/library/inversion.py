@@ -14,10 +14,10 @@ from ..diffusion.sampling import film_strip
 from ..errors import BadInput
 from ..generation.authenticity import can_testify, open_realism_check
 from ..generation.guidance_report import chances_of
-from ..generation.guide_spec import Aim, Guide
 from ..generation.guides import Settings
 from ..generation.invert import Target, descend_to, invert_image, open_head_target, open_target
 from ..generation.results import ImageVerdict, Inversion, SelfTest
+from ..generation.spec import Aim, Guide
 from ..generation.validate import require_class
 from ..models.checkpoint import own_classes
 from ..models.encoders import real_images_in

@@ -15,16 +15,9 @@ from ..controlnet.spec import read_named
 from ..data.image_inputs import ImageLike, as_image
 from ..data.images import image_html, write_image
 from ..data.pixels import stretch
+from ..diffusion import sampling
 from ..diffusion.noise_schedule import Sigma, noise_levels
 from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
-from ..diffusion.sampling import (
-    build_denoiser,
-    contact_sheet,
-    decode,
-    encode,
-    row_generators,
-    starting_noise,
-)
 from ..errors import BadInput
 from ..generation.job import Job, in_captions, open_job
 from ..generation.results import Generation
@@ -72,7 +65,7 @@ class GeneratedImages:
 
     def grid(self) -> "Image":
         """Return a contact sheet of all images."""
-        return contact_sheet(self.images)
+        return sampling.contact_sheet(self.images)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the images as PNG files and return their paths.
@@ -321,7 +314,7 @@ class Pipeline:
         model = self.steered.frozen
         shape = model.shape(width or model.size[0], height or model.size[1])
         level = 1.0 if model.noise.flows else self.sigmas(1)[0]
-        return starting_noise(model, shape, level, row_generators(seed, range(n)))
+        return sampling.starting_noise(model, shape, level, sampling.row_generators(seed, range(n)))
 
     def sigmas(self, steps: int = 25) -> list[float]:
         """Return the noise levels of the steps, decreasing to 0.
@@ -335,12 +328,12 @@ class Pipeline:
 
     def decode(self, x: Batch) -> "list[Image]":
         """Decode the result of a sampler to images."""
-        return decode(self.steered.frozen, x)
+        return sampling.decode(self.steered.frozen, x)
 
     def encode(self, images: Sequence[ImageLike]) -> Batch:
         """Resize images to the model's size and encode them for a sampler."""
         model = self.steered.frozen
-        return encode(model, stretch([as_image(image) for image in images], model.size))
+        return sampling.encode(model, stretch([as_image(image) for image in images], model.size))
 
     def _options(self, prompt: str, n: int, **options: Any) -> Options:
         """Return checked options; none may be without effect on this pipeline."""
@@ -359,12 +352,8 @@ class Pipeline:
         parts: tuple[object, ...],
     ) -> "Pipeline":
         pipe = Pipeline.__new__(Pipeline)
-        pipe.adapters, pipe.steered, pipe.loader, pipe._parts = (
-            adapters,
-            steered,
-            self.loader,
-            parts,
-        )
+        pipe.adapters, pipe._parts = adapters, parts
+        pipe.steered, pipe.loader = steered, self.loader
         return pipe
 
     def __repr__(self) -> str:
@@ -382,7 +371,7 @@ class _PromptedDenoiser:
     def __call__(self, x: Batch, sigma: Sigma) -> Batch:
         rows = len(x)
         if rows not in self._built:
-            self._built[rows] = build_denoiser(self._job.model, self._job.plan, rows)
+            self._built[rows] = sampling.build_denoiser(self._job.model, self._job.plan, rows)
         return self._built[rows](x, sigma)
 
 

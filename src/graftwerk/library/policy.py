@@ -23,9 +23,8 @@ from ..policy.episodes import Episodes, read_episodes
 from ..policy.network import PolicyModel, load_policy, open_policy
 from ..policy.pi0 import Pi0Model
 from ..policy.results import Success
-from ..policy.rollout import expert, of_policy, random_actions, success_of
 from ..policy.tune import KIND, RATES, Adapted, adapt, fitting
-from ..policy.world import CAMERAS, Robot, Task
+from ..policy.world import CAMERAS, Robot, Task, expert, of_policy, random_actions, success_of
 from ..requests.base import DEFAULT_POLICY, Device, checked
 from ..requests.finetune import Fit
 from ..requests.models import View

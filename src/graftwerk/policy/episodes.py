@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from .. import files, folders, limits
-from ..data.images import decode_image, read_image
+from ..data.images import decode_image, read_image, write_image
 from ..data.tables.columnar import require_size
-from ..errors import BadFile, BadInput, LimitExceeded
+from ..errors import BadFile, BadInput, LimitExceeded, UnknownName
+from ..metrics.plots import image_sheet
 from ..models.checkpoint import read_object
 
 INFO = "meta/info.json"
@@ -35,14 +36,8 @@ class Episodes:
     """Frames of all episodes, in order.
 
     Attributes:
-        images: what the camera saw.
-        states: of the robot.
-        actions: taken in these states.
         episode: number of the episode of each frame.
-        fps: frames a second.
-        tasks: instructions.
         names: of the numbers of an action.
-        camera: name of the camera.
     """
 
     images: UInt8[np.ndarray, "n h w 3"]
@@ -355,3 +350,50 @@ def _tasks(folder: Path) -> tuple[str, ...]:
             raise BadFile(f"{path} is not JSON lines: {error}.", "Copy it again.") from error
         return tuple(str(row.get("task")) for row in rows if isinstance(row, dict))
     return ()
+
+
+_SMALLEST = 128  # side of a frame in pixels; smaller ones are enlarged
+_MOST = 8  # frames of an episode on a sheet
+
+
+def require_film(path: Path) -> None:
+    """Refuse a file that can be neither a sheet nor a film.
+
+    Raises:
+        UnknownName: its ending is another.
+    """
+    if path.suffix.lower() not in {".png", ".gif"}:
+        raise UnknownName("ending of the output file", path.suffix, [".png", ".gif"])
+
+
+def write_film(
+    path: Path, episodes: Sequence[Sequence[UInt8[np.ndarray, "h w 3"]]], fps: float, title: str
+) -> None:
+    """Write episodes: as rows of up to eight frames (.png), or side by side as a film (.gif)."""
+    from PIL import Image
+
+    def enlarged(frame: UInt8[np.ndarray, "h w 3"]) -> Any:
+        image = Image.fromarray(frame)
+        times = max(1, -(-_SMALLEST // min(image.size)))
+        return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+
+    longest = max(map(len, episodes))
+    whole = [[*one, *[one[-1]] * (longest - len(one))] for one in episodes]
+    if path.suffix.lower() == ".png":
+        shown = np.unique(np.linspace(0, longest - 1, _MOST).round().astype(int)).tolist()
+        tiles = [enlarged(one[number]) for one in whole for number in shown]
+        above = [f"frame {number}" for number in shown]
+        write_image(path, image_sheet(tiles, len(shown), above=above, title=title, gap=6))
+        return
+    columns = min(len(whole), 3)
+    frames = [
+        image_sheet([enlarged(one[number]) for one in whole], columns, title=title, gap=6)
+        for number in range(longest)
+    ]
+    buffer = io.BytesIO()
+    hold = round(1000 / fps)
+    durations = [*[hold] * (longest - 1), 4 * hold]  # the last frame stays, before it starts again
+    frames[0].save(
+        buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+    )
+    files.write_bytes(path, buffer.getvalue())

@@ -19,6 +19,7 @@ from ..errors import BadInput, WrongBase
 from ..models.checkpoint import fingerprint, read_object
 from ..models.hub import locate
 from ..models.trainable import load_own
+from ..text_safety import counted
 from .episodes import Episodes
 from .pi0 import MODEL_TYPE as PI0
 from .pi0 import Pi0Model, load_pi0
@@ -124,11 +125,6 @@ class PolicyModel:
     """A loaded policy.
 
     Attributes:
-        name: as its user wrote it.
-        fingerprint: hash of its weights and configuration.
-        network: the trained part.
-        encoder: the frozen part.
-        device: of both.
         heads: the layers that the method `linear` trains.
     """
 
@@ -157,8 +153,9 @@ class PolicyModel:
         states = np.asarray(states, dtype=np.float32)
         if states.ndim != 2 or len(states) != len(images):
             raise BadInput(
-                f"there are {len(images)} images, and states of the shape {list(states.shape)}.",
-                "Pass one state of the robot for each image, [n s].",
+                f"there are {counted(len(images), 'image')}, and states of the shape "
+                f"{list(states.shape)}.",
+                "Pass a list with one state of the robot for each image.",
             )
         self._require("what you passed", images, states)
         if not np.isfinite(states).all():

@@ -33,9 +33,6 @@ class Pi0Model:
     """A loaded PI0.
 
     Attributes:
-        name, fingerprint, device: as of a `PolicyModel`.
-        network: `PI0ForConditionalGeneration`.
-        tokenizer: of the instructions.
         statistics: means and deviations of states and actions; without, both are in the network's
             units.
     """

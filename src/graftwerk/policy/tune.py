@@ -29,12 +29,7 @@ class Cloning:
     """Behaviour cloning; see `training.session.Task`.
 
     Attributes:
-        network: predicts the actions.
-        trained: parameters that are trained.
         maps: of the encoder, in half precision.
-        states: of the robot.
-        actions: to be predicted.
-        seed: of the order.
     """
 
     network: PolicyNetwork
@@ -77,9 +72,6 @@ class Adapted:
 
     Attributes:
         tuned: what was learned; its losses are mean distances of held-out actions.
-        episodes: learned from.
-        held: held out.
-        frames: learned from.
         mean: the held-out distance of always taking the mean action.
     """
 
@@ -101,13 +93,6 @@ def fitting(
 
 def adapt(model: PolicyModel, data: Episodes, how: Fitting, what: str, monitor: Monitor) -> Adapted:
     """Adapt a policy, whose network is modified; the encoder stays as it is.
-
-    Args:
-        model: the policy.
-        data: episodes of the same robot.
-        how: see `fitting`.
-        what: name of the data, for messages.
-        monitor: for progress.
 
     Raises:
         BadInput: the episodes are of another robot, or too few.

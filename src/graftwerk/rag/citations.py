@@ -123,11 +123,6 @@ def check_citations(
 ) -> list[CitationReport]:
     """Judge every citation against the passage that it refers to.
 
-    Args:
-        claims: sentences of the answer; they cite numbers of `sources` only.
-        sources: the documents as they were sent.
-        encoder: compares claims that are no quotes; not used where all are.
-
     Returns:
         One report for each claim and number, in their order.
     """

@@ -98,9 +98,6 @@ class Phrase:
     """A noun phrase of a question.
 
     Attributes:
-        text: with its determiner.
-        start: where it begins in the question.
-        end: one past its end.
         before: the word before it, in lower case.
     """
 
@@ -146,13 +143,7 @@ def _rewritten(question: str, turns: Sequence[Answer], writer: Writer, budget: i
 
 
 def by_rule(question: str, turns: Sequence[Answer], encoder: Encoder) -> str:
-    """Return the question with what it leaves to the turns; unchanged where it leaves nothing.
-
-    Args:
-        question: as it was typed.
-        turns: what was asked and answered, oldest first.
-        encoder: compares phrases.
-    """
+    """Return the question with what it leaves to the turns; unchanged where it leaves nothing."""
     asked = [turn.asked or turn.question for turn in turns]
     before = next((one for one in reversed(asked) if "(" not in one), asked[-1])
     more = _MORE.match(question)

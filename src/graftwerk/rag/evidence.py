@@ -119,10 +119,6 @@ def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None
     """Return the calibration that applies to an index, and a line that describes it.
 
     The index's own where it was made with the same weights, else the shipped one where it was.
-
-    Args:
-        folder: folder of the index.
-        encoder: the encoder that measures the evidence.
     """
     own = folder / FILE_NAME
     stale = ""

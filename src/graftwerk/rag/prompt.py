@@ -77,10 +77,6 @@ def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tupl
     Whole passages in their order; the first that does not fit is cut at a sentence end where at
     least one sentence of it fits; the rest is left out.
 
-    Args:
-        question: the question, which is never cut.
-        context: passages and budget.
-
     Returns:
         The prompt, and everything that did not reach it.
     """

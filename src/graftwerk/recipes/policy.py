@@ -15,9 +15,8 @@ from ..models.hub import builtin_folder
 from ..policy import world
 from ..policy.episodes import is_episodes, read_episodes
 from ..policy.network import ENCODER, MODEL_TYPE, PolicyNetwork, load_policy, look
-from ..policy.rollout import expert, of_policy, random_actions, success_of
 from ..policy.tune import Cloning
-from ..policy.world import Task, record
+from ..policy.world import Task, expert, of_policy, random_actions, record, success_of
 from ..settings import settings
 from ..training.session import Plan
 from ..training.state import generator_for, initialise

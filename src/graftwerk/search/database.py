@@ -146,12 +146,7 @@ def create_tables(connection: sqlite3.Connection, meta: Mapping[str, str]) -> No
 
 
 def renew_words(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
-    """Rebuild the full-text index from the passages, also for an index with an older one.
-
-    Args:
-        connection: in a transaction.
-        meta: what table `meta` holds.
-    """
+    """Rebuild the full-text index from the passages, also for an index with an older one."""
     make_words(connection)
     entries = {**meta, "spelling": SPELLING}
     for key, value in (("spelling", SPELLING), ("digest", digest_of(entries))):

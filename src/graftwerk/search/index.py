@@ -10,29 +10,14 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from .. import limits
 from ..errors import BadFile, WrongBase
 from ..results import Passage
 from ..types import Encoder, Vectors
+from . import database
 from .chunking import CHUNKER_VERSION
-from .database import (
-    DATABASE,
-    create,
-    digest_of,
-    is_sealed,
-    is_whole,
-    open_database,
-    read_meta,
-    remove_checksum,
-    renew_words,
-    storage_errors,
-    write_checksum,
-    write_lock,
-)
-from .filters import file_name
-from .rows import Entry, Outcome, View, delete_file, is_unit, put_file
+from .rows import Entry, Outcome, View, delete_file, file_name, is_unit, put_file
 from .vectors import Space, read_snapshot, write_snapshot
 from .words import SPELLING
 
@@ -54,7 +39,7 @@ def describe_base(encoder: Encoder, encoder_name: str, layer: int | None) -> dic
 def _identity(folder: Path) -> tuple[int, int] | None:
     """Device and number of the database file; another one may take its place under its name."""
     try:
-        status = (folder / DATABASE).stat()
+        status = (folder / database.DATABASE).stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -67,7 +52,7 @@ def open_index(folder: Path) -> "Index":
         BadFile: there is none, it is another program's, or of a newer format.
         Damaged: its database cannot be read.
     """
-    connection, meta = open_database(folder)
+    connection, meta = database.open_database(folder)
     return Index(folder, connection, meta)
 
 
@@ -80,8 +65,8 @@ def create_or_open(folder: Path, encoder: Encoder, encoder_name: str, layer: int
         NoRoom: it cannot be made; nothing is left behind.
     """
     base = describe_base(encoder, encoder_name, layer)
-    if not is_whole(folder):
-        create(folder, base)
+    if not database.is_whole(folder):
+        database.create(folder, base)
     index = open_index(folder)
     try:
         index.require_base(base)
@@ -95,11 +80,7 @@ class Index:
     """An open index; a context manager. Made by `open_index` and `create_or_open`.
 
     Attributes:
-        folder: its folder.
-        encoder_name: name of its encoder.
         layer: hidden layer that its vectors come from, None for the last.
-        fingerprint: hash of its encoder.
-        dimension: length of a vector.
         reads: what its encoder can encode.
         chunker: version of the code that cut its passages.
         connection: its database, for the maintenance modules beside this one.
@@ -124,12 +105,7 @@ class Index:
     def __enter__(self) -> "Index":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -140,8 +116,8 @@ class Index:
         """Whether the folder still holds this database, made with the same encoder and cutting."""
         if self._file != _identity(self.folder):
             return False
-        with storage_errors(self.folder):
-            meta = read_meta(self.connection, self.folder)
+        with database.storage_errors(self.folder):
+            meta = database.read_meta(self.connection, self.folder)
         layer = "" if self.layer is None else str(self.layer)
         now = (meta["fingerprint"], meta["encoder"], meta["layer"], meta["chunker"])
         return now == (self.fingerprint, self.encoder_name, layer, str(self.chunker))
@@ -149,7 +125,7 @@ class Index:
     @property
     def sealed(self) -> bool:
         """Whether the last write ended well and left its checksums."""
-        return is_sealed(self.folder)
+        return database.is_sealed(self.folder)
 
     def require_base(self, base: Mapping[str, str]) -> None:
         """Check that passages and vectors made with `base` belong in this index.
@@ -186,7 +162,7 @@ class Index:
             Damaged: the database cannot be read.
             WrongBase: another process changed the index to another encoder.
         """
-        with storage_errors(self.folder):
+        with database.storage_errors(self.folder):
             self.connection.execute("BEGIN")
             try:
                 yield View(self.connection, self._read_meta())
@@ -195,7 +171,7 @@ class Index:
                     self.connection.execute("ROLLBACK")
 
     def _read_meta(self) -> dict[str, str]:
-        meta = read_meta(self.connection, self.folder)
+        meta = database.read_meta(self.connection, self.folder)
         if meta["fingerprint"] != self.fingerprint:
             raise WrongBase(
                 f"the index {self.folder}",
@@ -214,13 +190,13 @@ class Index:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Hold the lock and one transaction, committed when the block ends without an error."""
-        with storage_errors(self.folder), write_lock(self.folder):
-            remove_checksum(self.folder)
+        with database.storage_errors(self.folder), database.write_lock(self.folder):
+            database.remove_checksum(self.folder)
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 meta = self._read_meta()
                 if meta.get("spelling") != SPELLING:
-                    renew_words(self.connection, meta)
+                    database.renew_words(self.connection, meta)
                 yield self.connection
                 self.connection.execute(
                     "UPDATE meta SET value = value + 1 WHERE key = 'generation'"
@@ -266,11 +242,6 @@ class Index:
     ) -> bool:
         """Replace everything with contents made with another base, in one step.
 
-        Args:
-            entries: the new contents.
-            base: what they were made with.
-            expected: the stored files, by path, that `entries` were made from.
-
         Returns:
             False, and nothing is replaced, when another writer changed the files meanwhile.
         """
@@ -281,7 +252,7 @@ class Index:
             connection.execute("DELETE FROM passages")
             connection.execute("DELETE FROM files")
             meta.update(base)
-            meta["digest"] = digest_of(meta)
+            meta["digest"] = database.digest_of(meta)
             del meta["generation"]
             connection.executemany("UPDATE meta SET value = ?2 WHERE key = ?1", meta.items())
             for entry in entries:
@@ -292,7 +263,7 @@ class Index:
     def rebuild_words(self) -> None:
         """Rebuild the full-text index from the stored passages."""
         with self.writing() as connection:
-            renew_words(connection, self._read_meta())
+            database.renew_words(connection, self._read_meta())
 
     def refresh(self) -> None:
         """Write the snapshot and the checksums, for fast searches and a complete `verify`.
@@ -300,8 +271,8 @@ class Index:
         Where readers keep the write-ahead log from being emptied, the index stays unsealed until
         the next write.
         """
-        with storage_errors(self.folder), write_lock(self.folder):
-            remove_checksum(self.folder)
+        with database.storage_errors(self.folder), database.write_lock(self.folder):
+            database.remove_checksum(self.folder)
             with self.view() as view:
                 ids, vectors = view.all_vectors()
                 write_snapshot(self.folder, view.stamp, ids, vectors)
@@ -309,7 +280,7 @@ class Index:
             busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self.connection.execute(f"PRAGMA busy_timeout={limits.LOCK_SECONDS * 1000:.0f}")
             if not busy:
-                write_checksum(self.folder)
+                database.write_checksum(self.folder)
 
     def is_fresh(self) -> bool:
         """Whether snapshot and checksums belong to the current state."""

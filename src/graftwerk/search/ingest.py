@@ -117,12 +117,7 @@ class Intake:
         self._kilobytes = 0.0  # done, of which the monitor knows the whole ones
 
     def add(self, paths: Sequence[str], stored: Mapping[str, str]) -> None:
-        """Store the files that are new or changed.
-
-        Args:
-            paths: files, as `list_files` gives them.
-            stored: content hash of each file that is stored already.
-        """
+        """Store the files that are new or changed."""
         self._stored = stored
         self._image_folders = _folders_of_images(paths)
         changed = self._compare(paths)
@@ -171,7 +166,8 @@ class Intake:
         self._kilobytes += kilobytes
         self._monitor.advance(int(self._kilobytes) - before)
 
-    def _skip(self, path: str, reason: str) -> None:
+    def _skip(self, path: str, reason: str, kilobytes: float = 0.0) -> None:
+        self._advance(kilobytes)
         retained = " What was stored of it before stays." if path in self._stored else ""
         self.change.skipped.append(Skipped(path=path, reason=reason + retained))
 
@@ -180,20 +176,19 @@ class Intake:
         reads = self._load().reads if self.index is None else self.index.reads
         if kind not in reads:
             what = "an image" if kind == "image" else "text"
-            self._skip(path, f"is {what}, and the encoder reads only {' and '.join(reads)}.")
-            self._advance(kilobytes)
+            only = " and ".join(reads)
+            self._skip(path, f"is {what}, and the encoder reads only {only}.", kilobytes)
             return
         if "image" in reads and self._describes_images(path):
-            self._skip(path, "describes the images beside it; name it alone to add it as text.")
-            self._advance(kilobytes)
+            reason = "describes the images beside it; name it alone to add it as text."
+            self._skip(path, reason, kilobytes)
             return
         try:
             document, image = reader.read_with_image(path)
             version = CHUNKER_VERSION if self.index is None else self.index.chunker
             passages = [storable(passage) for passage in cut(document, version)]
         except (BadFile, LimitExceeded) as error:
-            self._skip(path, str(error))
-            self._advance(kilobytes)
+            self._skip(path, str(error), kilobytes)
             return
         content_hash = document.content_hash
         self._tell(path, document)

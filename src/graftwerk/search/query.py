@@ -18,10 +18,9 @@ from ..models.image_encoder import encode_and_compare
 from ..requests.base import Mode
 from ..results import Familiarity, Passage
 from ..types import Encoder
-from .filters import Filter, parse_where
 from .index import Index
 from .results import Hit, Location, SearchResult, location_of
-from .rows import View, input_text
+from .rows import Filter, View, input_text, parse_where
 from .vector_cache import VectorCache
 from .vectors import Space
 from .words import fold, to_match
@@ -97,7 +96,7 @@ def search(
         k: number of hits.
         mode: `vector` (meaning), `text` (words) or `hybrid` (both, fused).
         exact: compare the query with every vector.
-        where: conditions as described in `search.filters`; with any, the search is exact.
+        where: conditions as described in `rows.parse_where`; with any, the search is exact.
         rescorer: the encoder that the index's own stands in for; it orders the first hits again.
     """
     begin = time.perf_counter()
@@ -367,9 +366,6 @@ class _Ranks:
 
     Attributes:
         cosines: by key; those of the rankings come first, in their order.
-        by_vector: rank in its ranking by vectors.
-        by_text: rank by words.
-        bm25: by key.
         fused: score of all rankings joined, best first.
     """
 

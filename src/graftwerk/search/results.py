@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..results import Familiarity, Passage, Report, Skipped, with_position
-from ..text_safety import html_table, shortened
+from ..text_safety import counted, html_table, shortened
 
 
 class IndexChange(Report, frozen=False):
@@ -48,7 +48,7 @@ class IndexChange(Report, frozen=False):
         return (
             f"<IndexChange: {self.added} added, {self.changed} changed, {self.unchanged} "
             f"unchanged, {self.removed} removed, {len(self.skipped)} skipped; "
-            f"{self.passages} passages>"
+            f"{counted(self.passages, 'passage')}>"
         )
 
 

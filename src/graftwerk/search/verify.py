@@ -15,18 +15,10 @@ from ..data import raw
 from ..data.documents.formats import is_image_path, is_table_path, needs_sandbox, size_and_hash
 from ..data.documents.sandbox import Reader
 from ..errors import BadFile, Damaged, LimitExceeded
+from ..text_safety import counted
 from ..types import Encoder, Monitor, Vectors
+from . import database
 from .chunking import cut
-from .database import (
-    DATABASE,
-    SNAPSHOT,
-    is_sealed,
-    read_meta,
-    renew_words,
-    require_checksum,
-    storage_errors,
-    write_lock,
-)
 from .index import Index, open_index
 from .ingest import embed
 from .results import Damage, IndexCheck, SourceCheck, SourceDifference
@@ -45,7 +37,6 @@ class Findings:
 
     Attributes:
         damages: for people.
-        passages: rows checked.
         bad_rows: keys of passages whose text or place does not match its hash.
         bad_vectors: keys of passages whose vector alone is wrong.
         recall: share of the exact ten nearest that a search finds; None in an empty index.
@@ -67,34 +58,34 @@ def examine(index: Index, monitor: Monitor) -> Findings:
     findings = Findings()
     try:
         for problem in _structural_problems(index):
-            findings.report(DATABASE, problem)
+            findings.report(database.DATABASE, problem)
         snapshot = read_snapshot(index.folder)
-        if snapshot is None and (index.folder / SNAPSHOT).exists():
-            findings.report(SNAPSHOT, "cannot be read; searches go without it")
+        if snapshot is None and (index.folder / database.SNAPSHOT).exists():
+            findings.report(database.SNAPSHOT, "cannot be read; searches go without it")
         with index.view() as view:
             monitor.start("checking passages", view.count_passages())
             _check_rows(view, snapshot, findings, monitor)
             findings.recall = measure_recall(index.space(view))
     except Damaged as error:
-        findings.report(DATABASE, error.message)
+        findings.report(database.DATABASE, error.message)
     return findings
 
 
 def _structural_problems(index: Index) -> list[str]:
     """Return SQLite's own findings about pages, references and the full text."""
-    with storage_errors(index.folder):
+    with database.storage_errors(index.folder):
         rows = index.connection.execute("PRAGMA integrity_check(20)").fetchall()
         problems = [text for (text,) in rows if text != "ok"]
         lost = len(index.connection.execute("PRAGMA foreign_key_check").fetchall())
         if lost:
-            problems.append(f"{lost} passages belong to no file")
+            problems.append(f"{counted(lost, 'passage belongs', 'passages belong')} to no file")
         if not _words_agree(index):
             problems.append("the full text does not agree with the stored passages")
     return problems
 
 
 def _words_agree(index: Index) -> bool:
-    with write_lock(index.folder):
+    with database.write_lock(index.folder):
         index.connection.execute("BEGIN IMMEDIATE")
         try:  # 1: compared with the passages too, not only within itself
             index.connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
@@ -130,12 +121,16 @@ def _check_rows(
         if compare is not None:
             keys = np.array([row.key for row in chunk], dtype=np.int64)
             if not _agrees(compare, position, keys, vectors):
-                findings.report(SNAPSHOT, f"differs from the database after row {position:,}")
+                findings.report(
+                    database.SNAPSHOT, f"differs from the database after row {position:,}"
+                )
         position += len(chunk)
         findings.passages = position
         monitor.advance(len(chunk))
     if compare is not None and len(compare.ids) != position:
-        findings.report(SNAPSHOT, f"has {len(compare.ids):,} rows, the database {position:,}")
+        findings.report(
+            database.SNAPSHOT, f"has {len(compare.ids):,} rows, the database {position:,}"
+        )
 
 
 def _chunks(rows: Iterator[CheckedRow]) -> Iterator[list[CheckedRow]]:
@@ -196,12 +191,6 @@ def _repair(
     Wrong vectors are embedded again from their texts. Passages with wrong texts are taken out,
     and their files forgotten, so that the next `index add` reads those again; so are images
     with wrong vectors. Full text, database pages, snapshot and seal are written again.
-
-    Args:
-        index: the index.
-        findings: what `examine` found in it.
-        load: gives the index's encoder; called when there is something to embed.
-        monitor: may stop the work.
     """
     with index.view() as view:
         stored = view.passages(findings.bad_vectors)
@@ -222,9 +211,9 @@ def _repair(
             connection.execute("DELETE FROM passages WHERE id = ?", (key,))
         connection.execute("DELETE FROM passages WHERE file_id NOT IN (SELECT id FROM files)")
         connection.execute(_DROP_EMPTY)
-        renew_words(connection, read_meta(connection, index.folder))
+        database.renew_words(connection, database.read_meta(connection, index.folder))
         connection.execute("REINDEX")
-    with storage_errors(index.folder), write_lock(index.folder):
+    with database.storage_errors(index.folder), database.write_lock(index.folder):
         index.connection.execute("VACUUM")  # no damaged page stays in use
     index.refresh()
 
@@ -292,7 +281,7 @@ def verify_index(
 ) -> IndexCheck:
     """Check an index, repair it with `repair`, compare it with its files with `sources`."""
     begin = time.perf_counter()
-    sealed = is_sealed(folder)
+    sealed = database.is_sealed(folder)
     findings, broken = _check(folder, monitor)
     damages = findings.damages
     if repair and damages:
@@ -324,7 +313,7 @@ def verify_index(
 
 def _check(folder: Path, monitor: Monitor) -> tuple[Findings, BadFile | Damaged | None]:
     """Return all defects, and the error if the database cannot be opened."""
-    blocks = require_checksum(folder)
+    blocks = database.require_checksum(folder)
     try:
         index = open_index(folder)
     except (BadFile, Damaged) as error:

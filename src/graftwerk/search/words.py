@@ -104,7 +104,7 @@ def _normal(text: str) -> str:
         return text
     text = _SOFT_BREAK.sub("-", text)  # a hyphen is shown there
     if not all(map(_is_dropped, changed)):
-        text = _SIGNS.sub(_composed, text)
+        text = _SIGNS.sub(lambda letters: unicodedata.normalize("NFKC", letters[0]), text)
     return text.translate(_Dropping())
 
 
@@ -116,15 +116,9 @@ class _Dropping(dict[int, int | None]):
         return self[code]
 
 
-def _composed(letters: re.Match[str]) -> str:
-    return unicodedata.normalize("NFKC", letters[0])
-
-
 @lru_cache(maxsize=4096)
 def _changes(letter: str) -> bool:
     """Whether a character is not what the full text is given, alone or with its neighbours."""
-    if letter.isascii():
-        return False
     if _is_attached(letter) or _is_dropped(letter):
         return True
     return letter.isalnum() and unicodedata.normalize("NFKC", letter) != letter
@@ -133,8 +127,6 @@ def _changes(letter: str) -> bool:
 @lru_cache(maxsize=4096)
 def _is_attached(letter: str) -> bool:
     """Whether it may be composed with the character before: marks, and the parts of Hangul."""
-    if letter.isascii():
-        return False
     return (
         unicodedata.category(letter)[0] == "M"
         or letter in _VOICED
@@ -145,8 +137,6 @@ def _is_attached(letter: str) -> bool:
 @lru_cache(maxsize=4096)
 def _is_dropped(letter: str) -> bool:
     """Whether it is invisible, or a Hebrew, Arabic or Syriac point (by combining class)."""
-    if letter.isascii():
-        return False
     if 10 <= unicodedata.combining(letter) <= 36:
         return True
     return letter == _TATWEEL or unicodedata.category(letter) == "Cf"
@@ -263,11 +253,8 @@ def _is_particle(word: str) -> bool:
 def to_match(query: str, *, spelled: bool = True) -> str | None:
     """Return the FTS5 expression that finds any word of a query; None if it has no word.
 
-    Words are quoted, so that nothing in a query is read as an operator.
-
-    Args:
-        query: as the user wrote it.
-        spelled: whether the index was made of texts spelled as `spell` does; old ones were not.
+    Words are quoted, so that nothing in a query is read as an operator. The texts of old indexes
+    are not `spelled` as `spell` does.
     """
     terms = to_terms(query, spelled=spelled)
     return " OR ".join(_quoted(term) if spelled else f'"{term}"' for term in terms) or None

@@ -118,7 +118,7 @@ def test_constants_are_forecast_as_they_are(write_table, series_folder):  # noqa
 @pytest.mark.parametrize(
     ("count", "horizon", "message"),
     [
-        (1, 1, "one value only"),
+        (1, 1, "1 value only"),
         (2, 1, "at least 3"),
         (20, 24, "horizon of 24 is longer than the history of 20 values"),
     ],
@@ -145,7 +145,7 @@ def test_values_out_of_range_are_refused_alike(series_folder):  # noqa: F811
     with pytest.raises(BadValue, match="method 'best' is not possible"):
         gw.Forecaster(str(series_folder), method="best")
     with pytest.raises(
-        BadInput, match="1 values that are missing or not finite, the first is number 2"
+        BadInput, match="1 value that is missing or not finite, the first is number 2"
     ):
         gw.Forecaster(str(series_folder)).predict([1, float("nan"), 3, 4], 2)
     with pytest.raises(BadInput, match="not a number"):

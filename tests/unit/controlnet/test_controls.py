@@ -58,7 +58,7 @@ def test_a_file_whose_name_looks_like_options(tmp_path):
         ("canny=a.jpg:-1", "weight -1"),
         ("canny=a.jpg:nan", "weight nan"),
         ("canny=a.jpg:1,99", "weight 99"),
-        ("canny=a.jpg:abc", "a number that is none"),
+        ("canny=a.jpg:abc", "has something that is not a number"),
         ("canny=a.jpg@0.8-0.2", "acts from 0.8 to 0.2"),
     ],
 )

@@ -287,7 +287,7 @@ def test_eta_and_steps_that_a_scheduler_does_not_take(pair) -> None:
     run = find_sampler("model", torch.Generator(), 0.5, noise, STEPS)
     with pytest.raises(BadInput, match="takes no eta"):
         run(gaussian, pair.noise, own_levels(noise, STEPS))
-    with pytest.raises(BadInput, match="2000 steps"):
+    with pytest.raises(BadInput, match="2,000 steps"):
         own_levels(noise_of(_class_name="DDIMScheduler"), 2000)
 
 

@@ -9,9 +9,8 @@ from scipy import stats
 from tests.unit.forecast.conftest import wave
 
 from graftwerk.errors import BadInput
-from graftwerk.forecast.calibrated import Calibrated
+from graftwerk.forecast.calibrated import Calibrated, WithCovariates
 from graftwerk.forecast.candidates import NAMES, drift, example, seasonal_naive, simple_forecasts
-from graftwerk.forecast.covariates import WithCovariates
 from graftwerk.forecast.forecasters import (
     FORECASTERS,
     Drift,

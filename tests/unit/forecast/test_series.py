@@ -5,7 +5,7 @@ import pytest
 from tests.unit.forecast.conftest import hours
 
 from graftwerk.errors import BadInput
-from graftwerk.forecast.season import find_seasons
+from graftwerk.forecast.candidates import find_seasons
 from graftwerk.forecast.series import read_series
 
 DAYS = ["2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06", "2026-03-09"]
@@ -66,7 +66,7 @@ def test_times_that_stand_twice(write_table):
     rows = [[t, n] for n, t in enumerate(hours(6))]
     series = read_series(write_table(["date", "x"], [*rows, rows[2]]), "x")
     assert len(series.values) == 6
-    assert "1 rows that repeat a time" in " ".join(series.notes)
+    assert "1 row that repeats a time" in " ".join(series.notes)
     with pytest.raises(BadInput, match=r"1 times twice or more .* line 4 and line 8"):
         read_series(write_table(["date", "x"], [*rows, [rows[2][0], 9]]), "x")
 
@@ -143,7 +143,7 @@ def test_a_longer_season_is_found_too():
 
 
 def test_the_plot_names_the_times(tmp_path, monkeypatch):
-    from graftwerk.forecast import plot
+    from graftwerk.forecast import backtest as plot
 
     path = tmp_path / "a.csv"
     lines = [f"{2020 + n // 12}-{n % 12 + 1:02}-01,{n}" for n in range(40)]

@@ -8,7 +8,7 @@ from PIL import Image
 import graftwerk
 from graftwerk.commands.generate import run_generate
 from graftwerk.errors import BadInput, UnknownName
-from graftwerk.generation.grid import parse_grid
+from graftwerk.generation.spec import parse_grid
 from graftwerk.types import Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 import graftwerk
 from graftwerk.commands.generate import run_generate
 from graftwerk.errors import BadInput, Failure, UnknownName, WrongBase
-from graftwerk.generation.guide_spec import Guide, parse_guide
+from graftwerk.generation.spec import Guide, parse_guide
 from graftwerk.models.hub import builtin_folder
 from graftwerk.requests.base import DEFAULT_GUIDE
 from graftwerk.types import Silent

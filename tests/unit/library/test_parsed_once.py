@@ -12,7 +12,8 @@ from graftwerk.commands.generate import run_generate
 from graftwerk.controlnet import inputs, spec
 from graftwerk.data import image_inputs, images
 from graftwerk.diffusion import checkpoint, pipeline
-from graftwerk.generation import guide_spec, validate
+from graftwerk.generation import spec as parsed
+from graftwerk.generation import validate
 from graftwerk.models import checkpoint as models
 from graftwerk.models import integrity
 from graftwerk.types import Silent
@@ -35,10 +36,10 @@ def count(monkeypatch):
                 monkeypatch.setattr(module, name, call)
 
     counted("parse_control", spec, validate)
-    counted("parse_guide", guide_spec, validate)
+    counted("parse_guide", parsed)
     counted("branch_folders", spec, validate)
     counted("open_pipeline", checkpoint, validate, pipeline)
-    counted("open_image", images, image_inputs, guide_spec)
+    counted("open_image", images, image_inputs, parsed)
     counted("open_branch", inputs)
     counted("sha256_of_file", files, models, manifest)
     integrity._hash.cache_clear()  # what other tests have hashed

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from graftwerk.errors import BadValue
-from graftwerk.policy.rollout import expert, random_actions, roll_out, success_of
-from graftwerk.policy.world import CAMERAS, SPEED, TOLERANCE, Task, expert_frames, start
+from graftwerk.policy.world import (
+    CAMERAS,
+    SPEED,
+    TOLERANCE,
+    Task,
+    expert,
+    expert_frames,
+    random_actions,
+    roll_out,
+    start,
+    success_of,
+)
 
 
 def test_an_episode_is_a_function_of_its_seed_and_number():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support import Corpus
 
 from graftwerk.errors import BadInput, UnknownName
-from graftwerk.search.filters import parse_where
+from graftwerk.search.rows import parse_where
 from graftwerk.types import Passage
 
 

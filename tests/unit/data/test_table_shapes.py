@@ -192,7 +192,7 @@ def test_a_title_above_a_header_of_several_rows_is_left_out(tmp_path):
     path.write_text("Trips in 2024,,,,\n" + rows)
     table = read_table(path)
     assert list(table.columns) == names and len(table.places) == 8
-    assert table.notes[0] == "1 rows above the header are left out: Trips in 2024"
+    assert table.notes[0] == "1 row above the header is left out: Trips in 2024"
 
 
 def test_a_first_row_without_its_label_is_not_a_title(tmp_path):

@@ -117,5 +117,5 @@ def test_a_lora_of_something_else_is_named(text_pipeline, tmp_path) -> None:
     (tmp_path / "adapted").mkdir()
     (tmp_path / "adapted" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     manifest.write_bundle(tmp_path / "adapted", "policy", "builtin/policy", "0" * 64, {})
-    with pytest.raises(BadInput, match="LoRA of a robot policy, made on builtin/policy"):
+    with pytest.raises(BadInput, match="It holds a fitted robot policy"):
         gw.Pipeline(text_pipeline, device="cpu").with_(gw.Lora(tmp_path / "adapted"))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .. import files
 from ..errors import BadFile, Damaged
+from ..folders import hint_for
 from ..models.checkpoint import check_safetensors
 from .lora_targets import is_projection
 
@@ -179,6 +180,17 @@ def _config_of(adapter: Adapter, base_name: str) -> dict[str, Any]:
     return {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
 
 
+def _part(folder: Path, name: str) -> Path:
+    if not folder.exists():
+        raise BadFile(f"there is no folder {folder}.", "Name the folder of an adapter.")
+    if not (folder / name).is_file():
+        raise BadFile(
+            f"{folder} has no {name}, so it is not an adapter.",
+            hint_for(folder, "Name the folder of an adapter."),
+        )
+    return folder / name
+
+
 def adapter_fingerprint(folder: Path) -> str:
     """Return the SHA-256 over the files that determine what an adapter does.
 
@@ -187,11 +199,7 @@ def adapter_fingerprint(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise BadFile(
-                f"{folder} has no {name}, so it is not an adapter.", "Pass another folder."
-            )
-        digest.update(files.sha256_of_file(folder / name).encode())
+        digest.update(files.sha256_of_file(_part(folder, name)).encode())
     return digest.hexdigest()
 
 
@@ -263,11 +271,7 @@ def require_finite(tensor: Tensor, key: str, path: Path) -> None:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    if not path.is_file():
-        raise BadFile(
-            f"{folder} has no {CONFIG}, so it is not an adapter.", "Name an adapter folder."
-        )
+    path = _part(folder, CONFIG)
     config = files.read_json(path)
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise BadFile(f"{path} is not of a LoRA adapter.", "Only LoRA adapters of peft are read.")

@@ -245,10 +245,16 @@ def _tokenizer_files(folder: Path) -> dict[str, str]:
 
 
 def _padded_by_zero(texts: Mapping[str, str]) -> dict[str, str]:
-    whole = json.loads(texts.get("tokenizer.json", "{}"))
-    words = whole["model"]["vocab"] if whole else json.loads(texts["vocab.json"])
-    first = next(word for word, number in words.items() if number == 0)
-    config = json.loads(texts.get("tokenizer_config.json", "{}")) | {"pad_token": first}
+    try:
+        whole = files.parse_json(texts.get("tokenizer.json", "{}"))
+        words = whole["model"]["vocab"] if whole else files.parse_json(texts["vocab.json"])
+        first = next(word for word, number in words.items() if number == 0)
+        config = files.parse_json(texts.get("tokenizer_config.json", "{}")) | {"pad_token": first}
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise BadFile(
+            "the tokenizer of the second text encoder has no vocabulary that can be read.",
+            "Copy the folder tokenizer_2 of its base model next to the file.",
+        ) from error
     others = {name: text for name, text in texts.items() if name != "special_tokens_map.json"}
     return {**others, "tokenizer_config.json": json.dumps(config)}
 

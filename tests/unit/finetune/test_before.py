@@ -9,6 +9,7 @@ from tests.unit.models.conftest import write_vision  # noqa: F401
 
 from graftwerk.adapters.linear_head import LinearHead
 from graftwerk.cli.finetune import comparison_lines
+from graftwerk.commands.fit import run_compare
 from graftwerk.data.targets import Targets
 from graftwerk.errors import BadInput
 from graftwerk.finetune import compare
@@ -61,7 +62,7 @@ def test_a_comparison_tells_what_a_joint_model_forgets(
 ):  # fmt: skip
     monkeypatch.setattr(compare, "_SCENES", 8)
     old_data = str(folders) if named else None
-    found = compare.run_compare(
+    found = run_compare(
         Compare(
             data=str(folders), model=str(write_vision("clip")), out=tmp_path / "compare",
             old_data=old_data, **TUNED,
@@ -85,7 +86,7 @@ def test_a_model_without_words_cannot_name(write_vision, folders, tmp_path):  # 
         old_data=str(folders), **TUNED,
     )  # fmt: skip
     with pytest.raises(BadInput, match="reads texts too"):
-        compare.run_compare(requested, Silent())
-    found = compare.run_compare(requested.model_copy(update={"old_data": None}), Silent())
+        run_compare(requested, Silent())
+    found = run_compare(requested.model_copy(update={"old_data": None}), Silent())
     assert found.before is None
     assert found.ways[0].old_loss is None

@@ -131,7 +131,7 @@ def test_diffusers_opens_it_as_it_is(lesson, text_pipeline, tmp_path, kind):
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         frozen = model.denoiser(texts)(x, 0.5)
-        load(own.out, model.unet, str(folder), model.fingerprint)
+        load(own.out, model.unet, str(folder), model.denoiser_fingerprint)
         ours = model.denoiser(texts)(x, 0.5)
         pipeline = {"text": StableDiffusionPipeline, "xl": StableDiffusionXLPipeline}[kind]
         theirs = pipeline.from_pretrained(str(folder))

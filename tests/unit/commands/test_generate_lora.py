@@ -101,7 +101,7 @@ def test_the_image_remembers_them_and_is_repeated_bit_for_bit(draw, loras, tmp_p
 def test_a_repeat_with_a_changed_lora_is_refused(draw, loras, text_pipeline, tmp_path):
     path = draw(loras[0])[0]
     shutil.rmtree(loras[0])
-    with pytest.raises(BadFile, match="so it is not an adapter"):
+    with pytest.raises(BadFile, match="there is no folder"):
         run_generate(graftwerk.Generate(from_=path), Silent())
     write_lora(loras[0], text_pipeline, 3)
     with pytest.raises(WrongBase, match="not on what lies there now"):

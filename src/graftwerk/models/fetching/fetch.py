@@ -163,8 +163,8 @@ def download(package: str, place: Path, monitor: Monitor) -> None:
         )
     if "(from versions: none)" in said:  # without retries, pip says the same of a dead index
         raise Failure(
-            f"pip found no version of {package.partition('==')[0]}: the package index does not carry "
-            "it, or does not answer.",
+            f"pip found no version of {package.partition('==')[0]}: the package index does not "
+            "carry it, or does not answer.",
             "Check the network and pip's settings (pip config list), or name another index.",
         )
     if any(sign in said for sign in _ABSENT):

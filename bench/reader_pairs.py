@@ -224,7 +224,7 @@ def held_out(qed: Path, covid: Path, chance: random.Random) -> dict[str, list[Pa
     """Return pairs of documents that `make_pairs` does not use."""
     found = {}
     for name, known in zip(("qed", "covid"), _sets(qed, covid), strict=True):
-        held = _divide(known)[1][:250]
+        held = _divide(known)[1][:90]
         made = [makes(one, chance) for makes in (answered, withheld) for one in held]
         found[name] = [pair for pair in made if pair is not None]
     return found

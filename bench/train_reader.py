@@ -299,7 +299,7 @@ def main() -> None:
     made = handbook_pairs(options.handbooks, chance)
     rest = max(0, options.pairs - len(made))
     pairs = [*make_pairs(options.qed, options.covid, rest, chance), *made]
-    held = {**held_out(options.qed, options.covid, chance), "handbooks": handbook_pairs(300, chance)}
+    held = {**held_out(options.qed, options.covid, chance), "handbooks": handbook_pairs(150, chance)}
     items = [item for pair in pairs if (item := tokens.item(pair)) is not None]
     print(
         f"{len(items)} pairs, {np.mean([len(one.ids) for one in items]):.0f} tokens, "

@@ -1,0 +1,290 @@
+"""The trained reader: where in a passage the answer to a question is, and whether it is there.
+
+`builtin/reader` is LoRA for the network of `builtin/minilm`, its segment embeddings, and three
+heads, trained by `bench/train_reader.py`. The network reads question and passage together, runs in
+NumPy with the LoRA merged into its weights, and needs neither PyTorch nor an exported graph.
+"""
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+
+from ...errors import BadFile
+from ...types import Encoder
+from ..checkpoint import check_safetensors, read_object
+from ..encoders import model_folder
+from ..hub import builtin_folder
+from ..text_encoder import parse_tokenizer
+
+if TYPE_CHECKING:
+    import tokenizers
+
+NAME, BASE = "builtin/reader", "builtin/minilm"
+MODEL_TYPE = "graftwerk-reader"
+LONGEST_SPAN = 30  # tokens
+_CLS, _SEP = 101, 102
+_HEADS = 12
+_QUESTION, _HEADING = 64, 32  # most tokens
+_CACHED = 256  # passages
+_EPSILON = 1e-12  # of layer normalization
+
+Weights = Mapping[str, Float32[np.ndarray, "..."]]
+
+
+@dataclass(frozen=True)
+class PassageReading:
+    """Logits of a passage.
+
+    Attributes:
+        relevance: that the passage answers the question.
+        null: score of the empty span.
+        starts: of each token, that the answer starts there.
+        ends: that it ends there.
+        offsets: first character of each token in the passage, and one past its last.
+    """
+
+    relevance: float
+    null: float
+    starts: Float32[np.ndarray, " t"]
+    ends: Float32[np.ndarray, " t"]
+    offsets: Int64[np.ndarray, "t 2"]
+
+    @cached_property
+    def _scores(self) -> Float32[np.ndarray, "t t"]:
+        """Of all spans of up to `LONGEST_SPAN` tokens, above that of the empty one."""
+        scores = self.starts[:, None] + self.ends[None] - self.null
+        rows, columns = np.indices(scores.shape)
+        allowed = (columns >= rows) & (columns < rows + LONGEST_SPAN)
+        return np.where(allowed, scores, -np.inf).astype(np.float32)
+
+    @cached_property
+    def _total(self) -> float:
+        return float(np.logaddexp(0, _log_sum(self._scores)))
+
+    def span(self, first: int, last: int) -> tuple[float, tuple[int, int]] | None:
+        """Return the likeliest span between two characters, with its score; None without tokens."""
+        inside = self._inside(first, last)
+        if not len(inside):
+            return None
+        scores = self._scores[np.ix_(inside, inside)]
+        start, end = divmod(int(scores.argmax()), len(inside))
+        found = int(self.offsets[inside[start], 0]), int(self.offsets[inside[end], 1])
+        return float(scores[start, end]), found
+
+    def share(self, first: int, last: int) -> float:
+        """Return the logarithm of the probability that the span is between two characters."""
+        inside = self._inside(first, last)
+        if not len(inside):
+            return -math.inf
+        return _log_sum(self._scores[np.ix_(inside, inside)]) - self._total
+
+    def _inside(self, first: int, last: int) -> Int64[np.ndarray, " n"]:
+        return np.flatnonzero((self.offsets[:, 0] >= first) & (self.offsets[:, 1] <= last))
+
+
+def _log_sum(scores: Float[np.ndarray, "..."]) -> float:
+    if not scores.size:
+        return -math.inf
+    most = float(scores.max())
+    return most + math.log(float(np.exp(scores - most).sum()))
+
+
+class Reader:
+    """Reads passages for the answer to a question; thread-safe. The weights load at first use.
+
+    Args:
+        folder: of the reader.
+        base: of the encoder whose network it reads with.
+    """
+
+    def __init__(self, folder: Path, base: Path) -> None:
+        self._folder, self._base = folder, base
+        self._lock = threading.Lock()
+        self._cached: dict[tuple[str, str, str], PassageReading] = {}
+
+    def read(
+        self, question: str, passages: Sequence[tuple[str, str]]
+    ) -> list[PassageReading]:
+        """Return what is read in each passage, which is a pair of heading and text.
+
+        Raises:
+            Damaged: a file is not the one that came with the package.
+            BadFile: the weights do not fit the encoder.
+        """
+        keys = [(question, heading, text) for heading, text in passages]
+        with self._lock:
+            unknown = [key for key in dict.fromkeys(keys) if key not in self._cached]
+            if len(self._cached) + len(unknown) > _CACHED:
+                self._cached = {}
+                unknown = list(dict.fromkeys(keys))
+            for key in unknown:
+                self._cached[key] = self._read(*key)
+            return [self._cached[key] for key in keys]
+
+    def _read(self, question: str, heading: str, text: str) -> PassageReading:
+        asked = self._encode(question).ids[:_QUESTION]
+        passage = self._encode(text)
+        first = [_CLS, *asked, _SEP]
+        second = self._encode(heading).ids[:_HEADING]
+        before = len(first) + len(second)
+        ids = [*first, *second, *passage.ids][: self._most - 1] + [_SEP]
+        spans, relevance = forward(self._weights, ids, len(first))
+        inside = slice(before, len(ids) - 1)
+        return PassageReading(
+            relevance=relevance,
+            null=float(spans[0].sum()),
+            starts=spans[inside, 0],
+            ends=spans[inside, 1],
+            offsets=np.array(passage.offsets, np.int64).reshape(-1, 2)[: len(ids) - 1 - before],
+        )
+
+    def _encode(self, text: str) -> "tokenizers.Encoding":
+        clean = text.encode("utf-8", "replace").decode()
+        return self._tokenizer.encode(clean, add_special_tokens=False)
+
+    @cached_property
+    def _tokenizer(self) -> "tokenizers.Tokenizer":
+        return parse_tokenizer((self._base / "tokenizer.json").read_text("utf-8"))
+
+    @cached_property
+    def _most(self) -> int:
+        config = read_object(self._folder / "config.json")
+        most = config.get("max_length")
+        if config.get("model_type") != MODEL_TYPE or not isinstance(most, int):
+            raise BadFile(f"{self._folder} is not a reader.", "Install graftwerk again.")
+        return most
+
+    @cached_property
+    def _weights(self) -> dict[str, Float32[np.ndarray, "..."]]:
+        return load_weights(self._folder, self._base)
+
+
+def load_reader(encoder: Encoder) -> Reader | None:
+    """Return the reader of passages that an encoder found; None for other than `builtin/minilm`."""
+    return Reader(builtin_folder(NAME), model_folder(BASE)) if encoder.name == BASE else None
+
+
+def load_weights(folder: Path, base: Path) -> dict[str, Float32[np.ndarray, "..."]]:
+    """Return the weights of the network with the reader's LoRA merged, and of its heads.
+
+    Raises:
+        Damaged: a file is not the one that came with the package.
+        BadFile: the weights do not fit the encoder.
+    """
+    from safetensors.numpy import load_file
+
+    paths = [one / "model.safetensors" for one in (base, folder)]
+    for path in paths:
+        check_safetensors(path)
+    weights, added = map(load_file, paths)
+    try:
+        for name in [name for name in added if name.endswith(".up")]:
+            layer = name.removesuffix(".up")
+            up, down = (_floats(added, f"{layer}.{part}") for part in ("up", "down"))
+            weights[f"encoder.layer.{layer}.weight"] += up @ down
+        weights["embeddings.token_type_embeddings.weight"] = added["types"].astype(np.float32)
+        for name in ("spans", "relevance"):
+            for part in ("weight", "bias"):
+                weights[f"{name}.{part}"] = added[f"{name}.{part}"].astype(np.float32)
+    except (KeyError, ValueError) as error:
+        raise BadFile(
+            f"{paths[1]} does not fit {BASE}: {error}.", "Install graftwerk again."
+        ) from error
+    return weights
+
+
+def _floats(tensors: Mapping[str, np.ndarray], name: str) -> Float32[np.ndarray, "a b"]:
+    """The weights of a tensor stored in 8 bits with a step for each row."""
+    found: Float32[np.ndarray, "a b"] = tensors[name] * tensors[f"{name}_step"][:, None]
+    return found
+
+
+def forward(
+    weights: Weights, ids: Sequence[int], second: int
+) -> tuple[Float32[np.ndarray, "t 2"], float]:
+    """Return the logits of start and end of each token, and that of relevance.
+
+    Args:
+        weights: those of `load_weights`.
+        ids: tokens of question and passage.
+        second: number of tokens of the question, with the special ones around it.
+    """
+    length = len(ids)
+    types = (np.arange(length) >= second).astype(np.int64)
+    states = (
+        weights["embeddings.word_embeddings.weight"][np.asarray(ids)]
+        + weights["embeddings.position_embeddings.weight"][:length]
+        + weights["embeddings.token_type_embeddings.weight"][types]
+    )
+    states = _normalize(weights, "embeddings.LayerNorm", states)
+    number = 0
+    while f"encoder.layer.{number}.output.dense.weight" in weights:
+        states = _layer(weights, f"encoder.layer.{number}", states)
+        number += 1
+    spans = _linear(weights, "spans", states)
+    return spans, float(_linear(weights, "relevance", states[:1])[0, 0])
+
+
+def _layer(
+    weights: Weights, name: str, states: Float32[np.ndarray, "t d"]
+) -> Float32[np.ndarray, "t d"]:
+    length, width = states.shape
+    query, key, value = (
+        _linear(weights, f"{name}.attention.self.{part}", states)
+        .reshape(length, _HEADS, width // _HEADS)
+        .transpose(1, 0, 2)
+        for part in ("query", "key", "value")
+    )
+    scores = query @ key.transpose(0, 2, 1)
+    scores *= np.float32(1 / math.sqrt(width // _HEADS))
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    mixed = (scores @ value).transpose(1, 0, 2).reshape(length, width)
+    states = states + _linear(weights, f"{name}.attention.output.dense", mixed)
+    states = _normalize(weights, f"{name}.attention.output.LayerNorm", states)
+    inner = _gelu(_linear(weights, f"{name}.intermediate.dense", states))
+    states = states + _linear(weights, f"{name}.output.dense", inner)
+    return _normalize(weights, f"{name}.output.LayerNorm", states)
+
+
+def _linear(
+    weights: Weights, name: str, x: Float32[np.ndarray, "t a"]
+) -> Float32[np.ndarray, "t b"]:
+    found: Float32[np.ndarray, "t b"] = x @ weights[f"{name}.weight"].T
+    found += weights[f"{name}.bias"]
+    return found
+
+
+def _normalize(
+    weights: Weights, name: str, x: Float32[np.ndarray, "t d"]
+) -> Float32[np.ndarray, "t d"]:
+    x = x - x.mean(axis=-1, keepdims=True)
+    x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(_EPSILON))
+    return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def _gelu(x: Float32[np.ndarray, "t d"]) -> Float32[np.ndarray, "t d"]:
+    """GELU with erf by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7."""
+    size = np.abs(x)
+    size *= np.float32(math.sqrt(0.5))
+    t = 1 / (1 + np.float32(0.3275911) * size)
+    terms = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+    total = np.full_like(t, terms[0])
+    for term in terms[1:]:
+        total *= t
+        total += np.float32(term)
+    total *= t
+    total *= np.exp(-np.square(size))
+    total = np.copysign(1 - total, x)  # erf
+    total += 1
+    total *= x
+    total *= np.float32(0.5)
+    return total

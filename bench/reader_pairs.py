@@ -59,8 +59,9 @@ def read_qed(folder: Path) -> list[Known]:
             if "answer_spans" in row:
                 spans = [(a, b) for a, b in row["answer_spans"]]
             else:
-                spans = [(s["start"], s["end"]) for a in row["original_nq_answers"] for s in a]
-            if not spans or len(row["answer_spans" if "answer_spans" in row else "original_nq_answers"]) > 1:
+                answers = row["original_nq_answers"][:1]
+                spans = [(part["start"], part["end"]) for one in answers for part in one]
+            if len(spans) != 1:
                 continue
             sentences = _bounds(row["sentence_starts"], text)
             title = row["title_text"]
@@ -120,9 +121,7 @@ def answered(one: Known, chance: random.Random) -> Pair | None:
         first, last = chance.choice(grown)
     start, end = one.sentences[first][0], one.sentences[last - 1][1]
     span = (one.span[0] - start, one.span[1] - start)
-    return Pair(
-        _asked(one.question, chance), _heading(one, chance), one.text[start:end], span
-    )
+    return Pair(_asked(one.question, chance), _heading(one, chance), one.text[start:end], span)
 
 
 def withheld(one: Known, chance: random.Random) -> Pair | None:
@@ -131,11 +130,7 @@ def withheld(one: Known, chance: random.Random) -> Pair | None:
     if pair is None or pair.span is None:
         return None
     words = one.text[slice(*one.span)].lower().strip()
-    rest = [
-        one.text[a:b].strip()
-        for a, b in one.sentences
-        if b <= one.span[0] or a >= one.span[1]
-    ]
+    rest = [one.text[a:b].strip() for a, b in one.sentences if b <= one.span[0] or a >= one.span[1]]
     where = next(n for n, (a, b) in enumerate(one.sentences) if b > one.span[0])
     first = max(0, where - chance.randint(1, 4))
     kept = []

@@ -12,14 +12,16 @@ import re
 
 from .reader_pairs import Pair
 
-# ruff: noqa: E501, SIM905  lists of words and templates
+# ruff: noqa: E501  lists of words and templates
 
+# fmt: off
 _FIRST = "Ada Bilal Carmen Dmitri Elif Farah Goran Hana Ivo Jelena Kofi Lucia Marek Noor Oskar Paula Quentin Rosa Samir Tilda Umberto Vera Wanda Xenia Yusuf Zora Anders Beatriz Callum Devi".split()
 _LAST = "Abbott Bergström Castell Dube Eriksen Falk Gallo Haddad Ibsen Jansen Keller Lindqvist Moreau Nakata Orlov Petrov Quist Rossi Santos Tanaka Ueda Varga Weber Yilmaz Zeller Brook Carver Dalton Finch Marsh".split()
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 _MONTHS = "January February March April May June July August September October November December".split()
 _NUMBERS = "two three four five six seven eight nine ten eleven twelve fourteen fifteen twenty thirty".split()
 
+Fact = tuple[str, list[str], list[str]]
 SLOTS: dict[str, list[str]] = {
     "item": """projector;camera|photo camera;tent;kayak;canoe|boat;bicycle|bike;drill;sewing machine;microscope;tablet computer|tablet;guitar;ladder;trailer;wheelchair;pair of skis|skis;helmet|bike helmet;locker;towel;headset|headphones;bed sheet set|bed linen;cargo bike;telescope;karaoke machine;barbecue|grill;folding table|table;stroller|pushchair;video recorder;life jacket;surfboard;pressure washer;replacement key|new key;visitor badge;parking permit|permit to park;day ticket;season ticket;guided tour|tour;family ticket;night in the dormitory|bed in the dormitory;single room;double room;breakfast;packed lunch|lunch box;hot meal|lunch;certified copy|official copy;poster print|poster;passport photo;flu vaccination|flu shot;eye test;dental check-up;swimming lesson|lesson in swimming;piano lesson;language course;first-aid course|first aid class;yoga class;membership card|member's card;second card;sauna visit|sauna;boat trip;pitch for a tent|camping pitch;shower token;load of laundry|wash;haircut for children|child's haircut;bouquet;oil change;tyre change|change of tires;battery replacement|new battery;screen repair|repair of the screen;express delivery|fast shipping;gift wrapping;extra suitcase|additional bag;seat reservation;pet|dog or cat""".split(";"),
     "process": """repair;application|job application;refund|getting money back;visa;security check;delivery|shipping;appeal|an objection;background check;renewal;registration;translation;inspection;exam|test;training course|course;induction|introduction;guided walk|walk;warranty claim;building permit;reimbursement|being paid back;password reset|resetting a password;software update|update;backup;battery charge|charging;cooling phase|cooling down;calibration;first rehearsal|rehearsal;probation|trial period;apprenticeship;internship;medical examination|medical;house viewing|viewing;ferry crossing|crossing by ferry;climb to the summit|ascent;cable car ride|ride in the cable car;boarding;check-in;quarantine;fermentation;drying;reservation|booking;complaint|handling of a complaint;order from abroad|foreign order;scholarship;residence""".split(";"),
@@ -46,7 +48,7 @@ SLOTS: dict[str, list[str]] = {
 }
 
 # statement, with the answer in double brackets; questions
-FACTS: list[tuple[str, list[str], list[str]]] = [
+FACTS: list[Fact] = [
     ("money", ["A {item} costs [[{money}]].", "The {item} is [[{money}]].", "For a {item} we charge [[{money}]].", "The fee for a {item} is [[{money}]].", "You pay [[{money}]] for a {item}.", "{item}: [[{money}]]", "{item} | [[{money}]] |", "A {item} can be had for [[{money}]], payable in advance.", "{people} get a {item} for [[{money}]].", "The price of a {item} went up to [[{money}]] in {month}."],
      ["How much is a {item}?", "What does a {item} cost?", "How much do I pay for a {item}?", "What is the price of a {item}?", "What do I have to pay for a {item}?", "What's the charge for a {item}?", "How expensive is a {item}?"]),
     ("deposit", ["A deposit of [[{money}]] is required for a {item}.", "We ask for [[{money}]] as a deposit when a {item} is lent.", "Leave [[{money}]] as security for a {item}."],
@@ -92,11 +94,12 @@ FACTS: list[tuple[str, list[str], list[str]]] = [
     ("if", ["If you {bad}, [[{then}]].", "Should you {bad}, [[{then}]].", "For those who {bad}: [[{then}]].", "When you {bad}, [[{then}]]."],
      ["What happens if I {bad}?", "What if I {bad}?", "What do I do when I {bad}?", "I {bad}, what now?"]),
     ("limit", ["Each person may borrow [[up to {n} items]] from the {place}.", "The {place} accepts files of [[at most {n} MB]].", "The speed limit near the {place} is [[{n} km/h]].", "In the {place} it is kept at [[{n} degrees]].", "The {place} is [[{n} meters]] long.", "Parking at the {place} is limited to [[{duration}]]."],
-     ["What is the limit at the {place}?", "How much is allowed at the {place}?", "How large is the {place}?", "What is the maximum at the {place}?", "How warm is the {place}?", "How long may I park at the {place}?"]),
+     ["How many items may I borrow from the {place}?", "How large may a file for the {place} be?", "How fast may I drive near the {place}?", "How warm is the {place}?", "How long is the {place}?", "How long may I park at the {place}?"]),
 ]
 FILLERS = """Please keep this page in mind.;Thank you for your help.;Details are on the notice board.;The rules were last changed in {year}.;If in doubt, ask {person}.;This applies to {people} as well.;Exceptions are decided by {person}.;We are glad that you are here.;Many have asked about this.;It has been like that since {year}.;A list hangs in the {place}.;The {place} was renovated in {year} for {money}.;In {month} there are fewer visitors.;The team meets on {day}s.;Further questions are answered at the {place}.;Nothing else is needed.;We review this once a year.;Last year {n} people took part.;{person} and {person2} wrote this text.;Some of this will change in {month}.""".split(";")
+# fmt: on
 _PARTS = re.compile(r"\{(\w+)\}")
-_ALIKE = {"limit"}  # whose questions fit only one of the statements
+_PAIRED = {"limit"}  # each question fits the statement at its position alone
 
 
 def _value(name: str, chance: random.Random) -> str:
@@ -104,21 +107,77 @@ def _value(name: str, chance: random.Random) -> str:
     word = chance.choice(_NUMBERS)
     count = chance.choice([str(chance.randint(2, 30)), word])
     unit = chance.choice("days weeks months hours minutes years".split())
-    money = chance.choice([number, number * 10, f"{number}.50", f"{chance.randint(1, 9)},{number:02}0"])
+    money = chance.choice(
+        [number, number * 10, f"{number}.50", f"{chance.randint(1, 9)},{number:02}0"]
+    )
     hour, minute = chance.randint(6, 22), chance.choice(["00", "15", "30", "45"])
     made = {
-        "money": lambda: chance.choice([f"${money}", f"{money} dollars", f"{money} euros", f"€{money}", f"{money} pounds", f"£{money}", f"{number} cents", "nothing", f"{word} euros"]),
-        "percent": lambda: chance.choice([f"{number} %", f"{number}%", f"{number} percent", "half the price"]),
-        "duration": lambda: chance.choice([f"{count} {unit}", f"{count} {unit}", f"{count} working days", f"about {count} {unit}", f"{count} to {chance.randint(31, 60)} {unit}", "half an hour", "a week", "one month", "a year and a half"]),
-        "time": lambda: chance.choice([f"{hour}:{minute}", f"{hour % 12 or 12} {'am' if hour < 12 else 'pm'}", f"{hour % 12 or 12}:{minute} {'a.m.' if hour < 12 else 'p.m.'}", "noon", "midnight"]),
-        "person": lambda: chance.choice(["", "", "", "", "Dr. ", "Ms. "]) + chance.choice(_FIRST) + " " + chance.choice(_LAST),
+        "money": lambda: chance.choice(
+            [
+                f"${money}",
+                f"{money} dollars",
+                f"{money} euros",
+                f"€{money}",
+                f"{money} pounds",
+                f"£{money}",
+                f"{number} cents",
+                "nothing",
+                f"{word} euros",
+            ]
+        ),
+        "percent": lambda: chance.choice(
+            [f"{number} %", f"{number}%", f"{number} percent", "half the price"]
+        ),
+        "duration": lambda: chance.choice(
+            [
+                f"{count} {unit}",
+                f"{count} {unit}",
+                f"{count} working days",
+                f"about {count} {unit}",
+                f"{count} to {chance.randint(31, 60)} {unit}",
+                "half an hour",
+                "a week",
+                "one month",
+                "a year and a half",
+            ]
+        ),
+        "time": lambda: chance.choice(
+            [
+                f"{hour}:{minute}",
+                f"{hour % 12 or 12} {'am' if hour < 12 else 'pm'}",
+                f"{hour % 12 or 12}:{minute} {'a.m.' if hour < 12 else 'p.m.'}",
+                "noon",
+                "midnight",
+            ]
+        ),
+        "person": lambda: (
+            chance.choice(["", "", "", "", "Dr. ", "Ms. "])
+            + chance.choice(_FIRST)
+            + " "
+            + chance.choice(_LAST)
+        ),
         "day": lambda: chance.choice(_DAYS),
         "month": lambda: chance.choice(_MONTHS),
         "year": lambda: str(chance.randint(1880, 2026)),
         "days": lambda: count,
         "n": lambda: str(number),
-        "age": lambda: chance.choice([str(chance.randint(6, 21)), chance.choice(_NUMBERS[4:])]) + chance.choice(["", " years old"]),
-        "often": lambda: chance.choice([f"every {count} {unit}", "once a year", "twice a week", "daily", "every quarter", f"every {chance.choice(_DAYS)}", "monthly", "three times a year", "each spring"]),
+        "age": lambda: (
+            chance.choice([str(chance.randint(6, 21)), chance.choice(_NUMBERS[4:])])
+            + chance.choice(["", " years old"])
+        ),
+        "often": lambda: chance.choice(
+            [
+                f"every {count} {unit}",
+                "once a year",
+                "twice a week",
+                "daily",
+                "every quarter",
+                f"every {chance.choice(_DAYS)}",
+                "monthly",
+                "three times a year",
+                "each spring",
+            ]
+        ),
     }
     return str(made[name.rstrip("2")]())
 
@@ -133,17 +192,18 @@ def _fill(chance: random.Random) -> dict[str, str]:
 
 def _worded(template: str, values: dict[str, str], chance: random.Random) -> str:
     """The template with its slots filled, each by one of its wordings."""
+
     def fill(found: re.Match[str]) -> str:
         return chance.choice(values[found[1]].split("|"))
 
     text = _PARTS.sub(fill, template)
     text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
     first = re.search(r"\w", text)
-    return text if first is None else text[: first.start()] + text[first.start() :][:1].upper() + text[first.start() + 1 :]
-
-
-def _statement(fact: tuple[str, list[str], list[str]], values: dict[str, str], chance: random.Random) -> str:
-    return _worded(chance.choice(fact[1]), values, chance)
+    return (
+        text
+        if first is None
+        else text[: first.start()] + text[first.start() :][:1].upper() + text[first.start() + 1 :]
+    )
 
 
 def _passage(asked: str, others: list[str], chance: random.Random) -> str:
@@ -161,47 +221,43 @@ def _passage(asked: str, others: list[str], chance: random.Random) -> str:
     return "\n".join(mark + sentence for sentence in sentences)
 
 
-def _subject(fact: tuple[str, list[str], list[str]], question: str) -> list[str]:
-    """The slots that a question names."""
-    return list(dict.fromkeys(_PARTS.findall(question)))
-
-
 def handbook_pair(chance: random.Random) -> Pair:
     """A question with a made-up passage; one in four does not hold the answer."""
-    fact = chance.choice([one for one in FACTS if one[0] not in _ALIKE] * 4 + FACTS)
+    fact = chance.choice([one for one in FACTS if one[0] not in _PAIRED] * 4 + FACTS)
     values = _fill(chance)
     statement, question = chance.choice(fact[1]), chance.choice(fact[2])
-    if fact[0] in _ALIKE:
-        number = chance.randrange(len(fact[1]))
-        statement = fact[1][number]
-        question = (["How many items may I borrow from the {place}?", "How large may a file for the {place} be?", "How fast may I drive near the {place}?", "How warm is the {place}?", "How long is the {place}?", "How long may I park at the {place}?"])[number]
-    named = [name for name in _subject(fact, question) if "{" + name + "}" in statement]
+    if fact[0] in _PAIRED:
+        statement, question = chance.choice(list(zip(fact[1], fact[2], strict=True)))
+    named = [n for n in dict.fromkeys(_PARTS.findall(question)) if "{" + n + "}" in statement]
     if not named:
         return handbook_pair(chance)
     asked = _worded(statement, values, chance)
+    others = _others(fact, {name: values[name] for name in named}, chance)
+    held = chance.random() < 0.75 or not others
+    text = _passage(asked if held else "", others, chance)
+    span = (text.index("[["), text.index("]]") - 2) if held else None
+    text = text.replace("[[", "").replace("]]", "")
+    words = _worded(question, values, chance)
+    words = words.rstrip("?") if chance.random() < 0.2 else words
+    headings = [_worded("The {" + name + "}", values, chance) for name in named]
+    headings += ["", _worded("{place}", _fill(chance), chance), "Rules", "House rules > General"]
+    return Pair(words, chance.choice(headings), text, span)
+
+
+def _others(fact: Fact, named: dict[str, str], chance: random.Random) -> list[str]:
+    """Statements of the same form about something else, of other forms, and fillers."""
     others = []
-    for _ in range(chance.randint(0, 3)):  # of the same form, about something else
+    for _ in range(chance.randint(0, 3)):
         different = _fill(chance)
-        if all(different[name] != values[name] for name in named):
-            others.append(_statement(fact, different, chance))
+        if all(different[name] != value for name, value in named.items()):
+            others.append(_worded(chance.choice(fact[1]), different, chance))
     for _ in range(chance.randint(1, 5)):
         other = chance.choice(FACTS)
         if other[0] != fact[0]:
-            others.append(_statement(other, _fill(chance), chance))
-    others += [_worded(chance.choice(FILLERS), _fill(chance), chance) for _ in range(chance.randint(0, 2))]
-    held = chance.random() < 0.75 or not others
-    plain = [one.replace("[[", "").replace("]]", "") for one in others]
-    text = _passage(asked if held else "", plain, chance)
-    span = None
-    if held:
-        start = text.index("[[")
-        end = text.index("]]") - 2
-        text, span = text.replace("[[", "").replace("]]", ""), (start, end)
-    words = _worded(question, values, chance)
-    if chance.random() < 0.2:
-        words = words.rstrip("?")
-    heading = chance.choice(["", *(_worded("The {" + name + "}", values, chance) for name in named), _worded("{place}", _fill(chance), chance), "Rules", "House rules > General"])
-    return Pair(words, heading, text, span)
+            others.append(_worded(chance.choice(other[1]), _fill(chance), chance))
+    for _ in range(chance.randint(0, 2)):
+        others.append(_worded(chance.choice(FILLERS), _fill(chance), chance))
+    return [one.replace("[[", "").replace("]]", "") for one in others]
 
 
 def handbook_pairs(count: int, chance: random.Random) -> list[Pair]:

@@ -104,6 +104,7 @@ class Tokens:
 
     def item(self, pair: Pair) -> Item | None:
         """Return the item; None if its answer is beyond the longest input."""
+
         def plain(text: str) -> Any:
             return self.tokenizer.encode(text, add_special_tokens=False)
 
@@ -111,7 +112,7 @@ class Tokens:
         heading = plain(pair.heading).ids[:32]
         passage = plain(pair.passage)
         before = [101, *question, 102, *heading]
-        ids = [*before, *passage.ids][: self.longest - 1] + [102]
+        ids = [*[*before, *passage.ids][: self.longest - 1], 102]
         start = end = 0
         if pair.span is not None:
             inside = [
@@ -237,7 +238,9 @@ def train(reader: Reader, batches: list[list[Item]], held: dict[str, list[Item]]
         done = step + 1
         if done % 25 == 0 or done == steps:
             rate = pairs / (time.perf_counter() - begin)
-            print(f"{done}/{steps} loss {np.mean(losses[-100:]):.3f}, {rate:.1f} pairs/s", flush=True)
+            print(
+                f"{done}/{steps} loss {np.mean(losses[-100:]):.3f}, {rate:.1f} pairs/s", flush=True
+            )
         if done % 100 == 0 or done == steps:
             state = {
                 "reader": {n: p.detach() for n, p in reader.trained().items()},
@@ -299,7 +302,10 @@ def main() -> None:
     made = handbook_pairs(options.handbooks, chance)
     rest = max(0, options.pairs - len(made))
     pairs = [*make_pairs(options.qed, options.covid, rest, chance), *made]
-    held = {**held_out(options.qed, options.covid, chance), "handbooks": handbook_pairs(150, chance)}
+    held = {
+        **held_out(options.qed, options.covid, chance),
+        "handbooks": handbook_pairs(150, chance),
+    }
     items = [item for pair in pairs if (item := tokens.item(pair)) is not None]
     print(
         f"{len(items)} pairs, {np.mean([len(one.ids) for one in items]):.0f} tokens, "

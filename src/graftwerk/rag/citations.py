@@ -12,9 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..models.language.reader import Reader
 from ..models.language.reading import Reading, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
-from ..models.language.spans import find_span
+from ..models.language.spans import find_seen, find_span
 from ..text_safety import CITATION, strip_controls
 from ..types import Encoder, Source
 from .prompt import numbers_of
@@ -220,12 +221,16 @@ def attribute(
 
 
 def rate_answers(
-    question: str, reports: Sequence[CitationReport], sources: Sequence[Source], encoder: Encoder
+    question: str,
+    reports: Sequence[CitationReport],
+    sources: Sequence[Source],
+    encoder: Encoder,
+    reader: Reader | None = None,
 ) -> list[CitationReport]:
     """Return the reports with the probability that their quotes answer the question."""
     if not reports:
         return []
-    readings = read(question, sources, encoder)
+    readings = read(question, sources, encoder, reader)
     by_number = {source.number: source for source in sources}
     return [_rate(question, one, by_number[one.number], readings) for one in reports]
 
@@ -248,7 +253,13 @@ def _rate(
         return report.model_copy(update={"answers": 0.0})
     first = max(offset + likeliest.sentence.start, report.start)
     last = min(offset + likeliest.sentence.end, report.end)
-    span = find_span(question, report.quote[first - report.start : last - report.start])
+    span = None
+    if likeliest.seen is not None:
+        inside = (first - offset, last - offset)
+        seen = find_seen(question, source.passage.text, likeliest.seen, *inside)
+        span = seen and (seen[0] - inside[0], seen[1] - inside[0])
+    if span is None:
+        span = find_span(question, report.quote[first - report.start : last - report.start])
     return report.model_copy(
         update={
             "answers": likeliest.probability,

@@ -109,9 +109,7 @@ class Reader:
         self._lock = threading.Lock()
         self._cached: dict[tuple[str, str, str], PassageReading] = {}
 
-    def read(
-        self, question: str, passages: Sequence[tuple[str, str]]
-    ) -> list[PassageReading]:
+    def read(self, question: str, passages: Sequence[tuple[str, str]]) -> list[PassageReading]:
         """Return what is read in each passage, which is a pair of heading and text.
 
         Raises:
@@ -134,7 +132,7 @@ class Reader:
         first = [_CLS, *asked, _SEP]
         second = self._encode(heading).ids[:_HEADING]
         before = len(first) + len(second)
-        ids = [*first, *second, *passage.ids][: self._most - 1] + [_SEP]
+        ids = [*[*first, *second, *passage.ids][: self._most - 1], _SEP]
         spans, relevance = forward(self._weights, ids, len(first))
         inside = slice(before, len(ids) - 1)
         return PassageReading(

@@ -5,8 +5,9 @@ headings; the question's words in it and around it; the rank of its passage; and
 what the question asks for (an amount, a time, a person, a reason, a yes or no). The kinds of
 question are those of English; in other languages the cosines and words remain.
 
-The coefficients were fitted by `bench/fit_reading.py` on the question sets in `bench/questions`,
-with the built-in encoder; its docstring says how, and how well they do on a set left out.
+With the built-in encoder, the trained reader (`reader.py`) adds what it finds in the sentence and
+its passage. The coefficients were fitted by `bench/fit_reading.py` on the question sets in
+`bench/questions`; its docstring says how, and how well they do on a set left out.
 """
 
 import re
@@ -21,6 +22,7 @@ from ...data.documents.formats import is_table_path
 from ...errors import BadInput
 from ...text_safety import CITATION
 from ...types import Encoder, Prompt, Source, Vectors
+from .reader import PassageReading, Reader
 from .sentences import NUMBER_WORDS, content_stems, covered, rarity, split_sentences, split_words
 
 # ruff: noqa: RUF001  quotation marks
@@ -201,12 +203,14 @@ class Reading:
         score: what sentences are ordered by.
         probability: that it answers the question.
         vector: of the sentence alone.
+        seen: what the trained reader found in its passage, if it was read.
     """
 
     sentence: Sentence
     score: float
     probability: float
     vector: Float32[np.ndarray, " d"]
+    seen: PassageReading | None = None
 
 
 FEATURES = (
@@ -224,6 +228,12 @@ FEATURES = (
 )
 WEIGHTS = (4.51, 6.35, 1.79, 2.55, 1.89, 2.45, -0.67, 3.57, 1.12, 2.17, -2.96)
 PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
+# those of the trained reader: its logit that the passage answers, the score of the likeliest span
+# in the sentence, and the logarithm of the probability that the answer is in the sentence
+READER_FEATURES = (*FEATURES, "relevance", "span", "share")
+READER_WEIGHTS = (*WEIGHTS, 0.0, 0.0, 0.0)
+READER_PROBABILITY = PROBABILITY
+_LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})
 _HEADING_MARK = re.compile(r"#{1,6}\s")
@@ -231,23 +241,52 @@ _NUMBERED = re.compile(rf"\d[\d.]*\s+(?!(?i:{_MONTH})\b)(?=[A-Z])")
 _LIST_MARK = re.compile(r"(?:[-*+•>|]\s+|\(?\d{1,3}[.)]\s+)+")
 
 
-def read(question: str, sources: Sequence[Source], encoder: Encoder) -> list[Reading]:
+def read(
+    question: str, sources: Sequence[Source], encoder: Encoder, reader: Reader | None = None
+) -> list[Reading]:
     """Return the sentences of the sources, the most likely answer first."""
     sentences = list_sentences(sources)
     if not sentences:
         return []
-    sentences, features, vectors = find_features(question, sentences, encoder)
-    scores = features @ np.array(WEIGHTS)
-    probabilities = probability(scores)
+    seen = None
+    found: list[PassageReading] = []
+    if reader is not None:
+        found = reader.read(question, [(s.passage.heading, s.passage.text) for s in sources])
+        seen = describe_seen(sentences, found)
+    sentences, features, vectors = find_features(question, sentences, encoder, seen)
+    scores = features @ np.array(WEIGHTS if reader is None else READER_WEIGHTS)
+    fitted = PROBABILITY if reader is None else READER_PROBABILITY
+    probabilities = probability(scores, fitted)
     return [
-        Reading(sentences[i], float(scores[i]), float(probabilities[i]), vectors[i])
+        Reading(
+            sentences[i],
+            float(scores[i]),
+            float(probabilities[i]),
+            vectors[i],
+            found[sentences[i].rank] if found else None,
+        )
         for i in np.argsort(-scores, kind="stable")
     ]
 
 
-def probability(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+def describe_seen(
+    sentences: Sequence[Sentence], found: Sequence[PassageReading]
+) -> Float64[np.ndarray, "n 3"]:
+    """Return the last three of `READER_FEATURES` for each sentence."""
+    rows = []
+    for one in sentences:
+        passage = found[one.rank]
+        span = passage.span(one.start, one.end)
+        score = _LEAST if span is None else max(span[0], _LEAST)
+        rows.append([passage.relevance, score, max(passage.share(one.start, one.end), _LEAST)])
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def probability(
+    scores: Float64[np.ndarray, " n"], fitted: tuple[float, float, float] = PROBABILITY
+) -> Float64[np.ndarray, " n"]:
     """Return the probability that each of the sentences with these scores answers."""
-    by_score, by_lead, constant = PROBABILITY
+    by_score, by_lead, constant = fitted
     return np.asarray(1 / (1 + np.exp(-(by_score * scores + by_lead * lead(scores) + constant))))
 
 
@@ -259,9 +298,15 @@ def lead(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
 
 
 def find_features(
-    question: str, sentences: Sequence[Sentence], encoder: Encoder
+    question: str,
+    sentences: Sequence[Sentence],
+    encoder: Encoder,
+    seen: Float64[np.ndarray, "n 3"] | None = None,
 ) -> tuple[list[Sentence], Float64[np.ndarray, "n f"], Vectors]:
-    """The sentences worth comparing by meaning, what is seen of each (`FEATURES`), and vectors."""
+    """The sentences worth comparing by meaning, what is seen of each (`FEATURES`), and vectors.
+
+    With `seen`, what the trained reader found, these are `READER_FEATURES`.
+    """
     requested = content_stems(question)
     own = [content_stems(sentence.text) for sentence in sentences]
     weights = rarity(own)
@@ -270,7 +315,8 @@ def find_features(
         covered(requested, stems | content_stems(f"{one.heading} {one.before}"), weights)
         for stems, one in zip(own, sentences, strict=True)
     ]
-    order = np.argsort(-(words + around), kind="stable")[:_READ]
+    worth = words + around if seen is None else words + around + np.exp(seen[:, 2])
+    order = np.argsort(-worth, kind="stable")[:_READ]
     chosen = np.sort(order)
     sentences = [sentences[i] for i in chosen]
 
@@ -301,7 +347,10 @@ def find_features(
         [not _is_sentence(text) for text in texts],
     ]
     alone = vectors[[row_of[text] for text in texts]]
-    return sentences, np.array(columns, dtype=np.float64).T, alone
+    features = np.array(columns, dtype=np.float64).T
+    if seen is not None:
+        features = np.concatenate([features, seen[chosen]], axis=1)
+    return sentences, features, alone
 
 
 def list_sentences(sources: Sequence[Source]) -> list[Sentence]:
@@ -354,11 +403,13 @@ class ExtractiveWriter:
 
     Args:
         encoder: compares sentences with the question.
+        reader: the trained reader; None for the rules alone.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, reader: Reader | None = None) -> None:
         self.name = "extractive"
         self.extractive = True
+        self.reader = reader
         self._encoder = encoder
 
     def count_tokens(self, text: str) -> int:
@@ -376,7 +427,7 @@ class ExtractiveWriter:
                 "the extractive writer got no documents to quote.",
                 "Let -k be 1 or more, or name a language model with --writer.",
             )
-        chosen = self._choose(read(prompt.question, prompt.sources, self._encoder))
+        chosen = self._choose(read(prompt.question, prompt.sources, self._encoder, self.reader))
         quoted = {reading.sentence.text for reading in chosen}
         for position, reading in enumerate(chosen):
             one = reading.sentence

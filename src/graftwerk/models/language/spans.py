@@ -92,15 +92,23 @@ def find_span(question: str, sentence: str) -> tuple[int, int] | None:
 
 
 def find_seen(
-    question: str, text: str, seen: PassageReading, first: int, last: int
+    question: str,
+    text: str,
+    seen: PassageReading,
+    first: int,
+    last: int,
+    least: float | None = None,
 ) -> tuple[int, int] | None:
     """Return the likeliest span that the trained reader sees between two characters of a passage.
 
-    It is in one cell of a table. None where the reader is not sure, so that the rules decide.
+    It is in one cell of a table. None where its score is below `least`, by default `READER_SURE`:
+    the rules decide there.
     """
-    spans = [seen.span(first + a, first + b) for a, b in split_cells(question, text[first:last])]
+    cells = split_cells(question, text[first:last])
+    spans = [seen.span(first + a, first + b) for a, b in cells]
     best = max((span for span in spans if span is not None), default=None)
-    return None if best is None or best[0] < READER_SURE else best[1]
+    least = READER_SURE if least is None else least
+    return None if best is None or best[0] < least else best[1]
 
 
 def split_cells(question: str, sentence: str) -> list[tuple[int, int]]:

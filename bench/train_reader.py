@@ -12,6 +12,7 @@ end point to the first token where it does not.
 
 import argparse
 import json
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ def train(reader: Reader, batches: list[list[Item]], held: dict[str, list[Item]]
     def share(step: int) -> float:
         if step < warm:
             return (step + 1) / warm
-        return 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm)))
+        return 0.02 + 0.49 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     file = options.out / "checkpoint.pt"

@@ -22,6 +22,7 @@ from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
 from ..models.static_encoder import StaticEncoder
 from ..models.text_encoder import Recipe, TextEncoder, read_recipe
 from ..requests.models import ModelsFetch, ModelsInfo, ModelsList
+from ..results import Modality
 from ..text_safety import counted
 from ..types import Encoder, Monitor
 
@@ -34,9 +35,16 @@ _OWN = {
     "graftwerk-noise-aware-classifier": "noise-aware classifier",
     "graftwerk-series": "forecaster",
     "graftwerk-policy": "robot policy",
+    "graftwerk-reader": "passage reader",
     "pi0": "robot policy",
     "hed": FETCHABLE["hed"].kind,
     "blazepose": FETCHABLE["blazepose"].kind,
+}
+
+_READS: dict[str, list[Modality]] = {
+    "noise-aware classifier": [],
+    "forecaster": [],
+    "passage reader": ["text"],
 }
 
 
@@ -103,6 +111,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
     from ..diffusion.pipeline import load_part
     from ..forecast.candidates import LEADS
     from ..forecast.forecasters import open_forecaster
+    from ..models.language.reader import BASE, load_weights
     from ..policy.network import open_policy
 
     kind = _OWN.get(str(config.get("model_type")), "autoencoder")
@@ -121,6 +130,9 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
             details = {
                 "forecasts": f"{LEADS} values at once, quantiles {levels[0]} to {levels[-1]}"
             }
+        case "passage reader":
+            load_weights(root, model_folder(BASE))
+            details = {"reads with": BASE, "rank": config["rank"]}
         case "robot policy":
             details = open_policy(request.name, request.device).describe()
         case "estimator of edges" | "estimator of key points":
@@ -137,7 +149,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
     return ModelCard(
         name=request.name,
         kind=kind,
-        reads=[] if kind in {"noise-aware classifier", "forecaster"} else ["image"],
+        reads=_READS.get(kind, ["image"]),
         dimension=None,
         fingerprint=fingerprint(root, {}),
         path=str(root),

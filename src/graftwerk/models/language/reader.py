@@ -181,7 +181,8 @@ def load_weights(folder: Path, base: Path) -> dict[str, Float32[np.ndarray, "...
     paths = [one / "model.safetensors" for one in (base, folder)]
     for path in paths:
         check_safetensors(path)
-    weights, added = map(load_file, paths)
+    network, added = map(load_file, paths)
+    weights = {name: value for name, value in network.items() if value.dtype == np.float32}
     try:
         for name in [name for name in added if name.endswith(".up")]:
             layer = name.removesuffix(".up")

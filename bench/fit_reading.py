@@ -146,10 +146,9 @@ def describe(
     asked.f1 = np.array([token_f1(text[a:b], line["answers"]) for a, b in candidates.spans])
     if passages is not None:
         whole, passage = sources[sentence.rank].passage.text, passages[sentence.rank]
-        span = find_seen(question, whole, passage, sentence.start, sentence.end, least=-np.inf)
+        span = find_seen(question, whole, passage, (sentence.start, sentence.end))
         if span is not None:
-            score = passage.span(*span)
-            asked.seen = (score[0], token_f1(whole[slice(*span)], line["answers"]))
+            asked.seen = (span[0], token_f1(whole[slice(*span[1])], line["answers"]))
     return asked
 
 

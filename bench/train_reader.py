@@ -289,6 +289,7 @@ def main() -> None:
     parser.add_argument("--covid", type=Path, required=True)
     parser.add_argument("--handbooks", type=int, default=5000, help="pairs of made-up handbooks")
     parser.add_argument("--pairs", type=int, default=20_000, help="in total")
+    parser.add_argument("--steps", type=int, help="fewer steps than the pairs make")
     parser.add_argument("--length", type=int, default=176, help="most tokens of a pair")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -313,7 +314,7 @@ def main() -> None:
         f"{np.mean([one.start > 0 for one in items]):.2f} answered",
         flush=True,
     )
-    batches = grouped(items, options.batch, chance)
+    batches = grouped(items, options.batch, chance)[: options.steps]
     known = {
         name: [item for pair in found if (item := tokens.item(pair)) is not None]
         for name, found in held.items()

@@ -22,7 +22,6 @@ from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
 from ..models.static_encoder import StaticEncoder
 from ..models.text_encoder import Recipe, TextEncoder, read_recipe
 from ..requests.models import ModelsFetch, ModelsInfo, ModelsList
-from ..results import Modality
 from ..text_safety import counted
 from ..types import Encoder, Monitor
 
@@ -39,12 +38,6 @@ _OWN = {
     "pi0": "robot policy",
     "hed": FETCHABLE["hed"].kind,
     "blazepose": FETCHABLE["blazepose"].kind,
-}
-
-_READS: dict[str, list[Modality]] = {
-    "noise-aware classifier": [],
-    "forecaster": [],
-    "passage reader": ["text"],
 }
 
 
@@ -146,10 +139,11 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
             load_part(root)
             sides = 2 ** (len(config["block_out_channels"]) - 1)
             details = {"latents": f"{config['latent_channels']} channels, 1/{sides} of the sides"}
+    reads = [] if kind in {"noise-aware classifier", "forecaster"} else ["image"]
     return ModelCard(
         name=request.name,
         kind=kind,
-        reads=_READS.get(kind, ["image"]),
+        reads=["text"] if kind == "passage reader" else reads,
         dimension=None,
         fingerprint=fingerprint(root, {}),
         path=str(root),

@@ -15,7 +15,7 @@ import numpy as np
 from ..models.language.reader import Reader
 from ..models.language.reading import Reading, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
-from ..models.language.spans import find_seen, find_span
+from ..models.language.spans import READER_SURE, find_seen, find_span
 from ..text_safety import CITATION, strip_controls
 from ..types import Encoder, Source
 from .prompt import numbers_of
@@ -253,13 +253,12 @@ def _rate(
         return report.model_copy(update={"answers": 0.0})
     first = max(offset + likeliest.sentence.start, report.start)
     last = min(offset + likeliest.sentence.end, report.end)
-    span = None
+    span = find_span(question, report.quote[first - report.start : last - report.start])
     if likeliest.seen is not None:
         inside = (first - offset, last - offset)
-        seen = find_seen(question, source.passage.text, likeliest.seen, *inside)
-        span = seen and (seen[0] - inside[0], seen[1] - inside[0])
-    if span is None:
-        span = find_span(question, report.quote[first - report.start : last - report.start])
+        seen = find_seen(question, source.passage.text, likeliest.seen, inside)
+        if seen is not None and seen[0] >= READER_SURE:
+            span = seen[1][0] - inside[0], seen[1][1] - inside[0]
     return report.model_copy(
         update={
             "answers": likeliest.probability,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float32, Int64
 
 from ...errors import BadFile
 from ...types import Encoder
@@ -30,12 +30,13 @@ NAME, BASE = "builtin/reader", "builtin/minilm"
 MODEL_TYPE = "graftwerk-reader"
 LONGEST_SPAN = 30  # tokens
 _CLS, _SEP = 101, 102
-_HEADS = 12
+_LAYERS, _HEADS = 6, 12
 _QUESTION, _HEADING = 64, 32  # most tokens
 _CACHED = 256  # passages
 _EPSILON = 1e-12  # of layer normalization
 
 Weights = Mapping[str, Float32[np.ndarray, "..."]]
+States = Float32[np.ndarray, "t _"]
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,20 @@ class PassageReading:
     offsets: Int64[np.ndarray, "t 2"]
 
     @cached_property
-    def _scores(self) -> Float32[np.ndarray, "t t"]:
-        """Of all spans of up to `LONGEST_SPAN` tokens, above that of the empty one."""
+    def _scores(self) -> tuple[Float32[np.ndarray, "t t"], float]:
+        """Of spans of up to `LONGEST_SPAN` tokens, above the empty one's; their log-sum-exp."""
         scores = self.starts[:, None] + self.ends[None] - self.null
         rows, columns = np.indices(scores.shape)
         allowed = (columns >= rows) & (columns < rows + LONGEST_SPAN)
-        return np.where(allowed, scores, -np.inf).astype(np.float32)
-
-    @cached_property
-    def _total(self) -> float:
-        return float(np.logaddexp(0, _log_sum(self._scores)))
+        scores = np.where(allowed, scores, -np.inf).astype(np.float32)
+        return scores, float(np.logaddexp(0, np.logaddexp.reduce(scores, axis=None)))
 
     def span(self, first: int, last: int) -> tuple[float, tuple[int, int]] | None:
         """Return the likeliest span between two characters, with its score; None without tokens."""
         inside = self._inside(first, last)
         if not len(inside):
             return None
-        scores = self._scores[np.ix_(inside, inside)]
+        scores = self._scores[0][np.ix_(inside, inside)]
         start, end = divmod(int(scores.argmax()), len(inside))
         found = int(self.offsets[inside[start], 0]), int(self.offsets[inside[end], 1])
         return float(scores[start, end]), found
@@ -81,19 +79,11 @@ class PassageReading:
     def share(self, first: int, last: int) -> float:
         """Return the logarithm of the probability that the span is between two characters."""
         inside = self._inside(first, last)
-        if not len(inside):
-            return -math.inf
-        return _log_sum(self._scores[np.ix_(inside, inside)]) - self._total
+        scores, total = self._scores
+        return float(np.logaddexp.reduce(scores[np.ix_(inside, inside)], axis=None)) - total
 
     def _inside(self, first: int, last: int) -> Int64[np.ndarray, " n"]:
         return np.flatnonzero((self.offsets[:, 0] >= first) & (self.offsets[:, 1] <= last))
-
-
-def _log_sum(scores: Float[np.ndarray, "..."]) -> float:
-    if not scores.size:
-        return -math.inf
-    most = float(scores.max())
-    return most + math.log(float(np.exp(scores - most).sum()))
 
 
 class Reader:
@@ -116,52 +106,40 @@ class Reader:
             Damaged: a file is not the one that came with the package.
             BadFile: the weights do not fit the encoder.
         """
-        keys = [(question, heading, text) for heading, text in passages]
+        found = []
         with self._lock:
-            unknown = [key for key in dict.fromkeys(keys) if key not in self._cached]
-            if len(self._cached) + len(unknown) > _CACHED:
+            if len(self._cached) + len(passages) > _CACHED:
                 self._cached = {}
-                unknown = list(dict.fromkeys(keys))
-            for key in unknown:
-                self._cached[key] = self._read(*key)
-            return [self._cached[key] for key in keys]
+            for heading, text in passages:
+                key = (question, heading, text)
+                if key not in self._cached:
+                    self._cached[key] = self._read(*key)
+                found.append(self._cached[key])
+        return found
 
     def _read(self, question: str, heading: str, text: str) -> PassageReading:
-        asked = self._encode(question).ids[:_QUESTION]
-        passage = self._encode(text)
-        first = [_CLS, *asked, _SEP]
-        second = self._encode(heading).ids[:_HEADING]
-        before = len(first) + len(second)
-        ids = [*[*first, *second, *passage.ids][: self._most - 1], _SEP]
-        spans, relevance = forward(self._weights, ids, len(first))
-        inside = slice(before, len(ids) - 1)
-        return PassageReading(
-            relevance=relevance,
-            null=float(spans[0].sum()),
-            starts=spans[inside, 0],
-            ends=spans[inside, 1],
-            offsets=np.array(passage.offsets, np.int64).reshape(-1, 2)[: len(ids) - 1 - before],
+        tokenizer, weights, most = self._loaded
+        asked, above, passage = (
+            tokenizer.encode(part.encode("utf-8", "replace").decode(), add_special_tokens=False)
+            for part in (question, heading, text)
         )
-
-    def _encode(self, text: str) -> "tokenizers.Encoding":
-        clean = text.encode("utf-8", "replace").decode()
-        return self._tokenizer.encode(clean, add_special_tokens=False)
+        first = [_CLS, *asked.ids[:_QUESTION], _SEP]
+        before = [*first, *above.ids[:_HEADING]]
+        ids = [*[*before, *passage.ids][: most - 1], _SEP]
+        spans, relevance = forward(weights, ids, len(first))
+        inside = slice(len(before), len(ids) - 1)
+        offsets = np.array(passage.offsets, np.int64).reshape(-1, 2)[: len(spans[inside])]
+        null = float(spans[0].sum())
+        return PassageReading(relevance, null, spans[inside, 0], spans[inside, 1], offsets)
 
     @cached_property
-    def _tokenizer(self) -> "tokenizers.Tokenizer":
-        return parse_tokenizer((self._base / "tokenizer.json").read_text("utf-8"))
-
-    @cached_property
-    def _most(self) -> int:
+    def _loaded(self) -> "tuple[tokenizers.Tokenizer, Weights, int]":
         config = read_object(self._folder / "config.json")
         most = config.get("max_length")
         if config.get("model_type") != MODEL_TYPE or not isinstance(most, int):
             raise BadFile(f"{self._folder} is not a reader.", "Install graftwerk again.")
-        return most
-
-    @cached_property
-    def _weights(self) -> dict[str, Float32[np.ndarray, "..."]]:
-        return load_weights(self._folder, self._base)
+        tokenizer = parse_tokenizer((self._base / "tokenizer.json").read_text("utf-8"))
+        return tokenizer, load_weights(self._folder, self._base), most
 
 
 def load_reader(encoder: Encoder) -> Reader | None:
@@ -169,7 +147,7 @@ def load_reader(encoder: Encoder) -> Reader | None:
     return Reader(builtin_folder(NAME), model_folder(BASE)) if encoder.name == BASE else None
 
 
-def load_weights(folder: Path, base: Path) -> dict[str, Float32[np.ndarray, "..."]]:
+def load_weights(folder: Path, base: Path) -> Weights:
     """Return the weights of the network with the reader's LoRA merged, and of its heads.
 
     Raises:
@@ -184,9 +162,11 @@ def load_weights(folder: Path, base: Path) -> dict[str, Float32[np.ndarray, "...
     network, added = map(load_file, paths)
     weights = {name: value for name, value in network.items() if value.dtype == np.float32}
     try:
-        for name in [name for name in added if name.endswith(".up")]:
-            layer = name.removesuffix(".up")
-            up, down = (_floats(added, f"{layer}.{part}") for part in ("up", "down"))
+        for layer in [name.removesuffix(".up") for name in added if name.endswith(".up")]:
+            up, down = (  # in 8 bits with a step for each row
+                added[f"{layer}.{part}"] * added[f"{layer}.{part}_step"][:, None]
+                for part in ("up", "down")
+            )
             weights[f"encoder.layer.{layer}.weight"] += up @ down
         weights["embeddings.token_type_embeddings.weight"] = added["types"].astype(np.float32)
         for name in ("spans", "relevance"):
@@ -197,12 +177,6 @@ def load_weights(folder: Path, base: Path) -> dict[str, Float32[np.ndarray, "...
             f"{paths[1]} does not fit {BASE}: {error}.", "Install graftwerk again."
         ) from error
     return weights
-
-
-def _floats(tensors: Mapping[str, np.ndarray], name: str) -> Float32[np.ndarray, "a b"]:
-    """The weights of a tensor stored in 8 bits with a step for each row."""
-    found: Float32[np.ndarray, "a b"] = tensors[name] * tensors[f"{name}_step"][:, None]
-    return found
 
 
 def forward(
@@ -223,17 +197,13 @@ def forward(
         + weights["embeddings.token_type_embeddings.weight"][types]
     )
     states = _normalize(weights, "embeddings.LayerNorm", states)
-    number = 0
-    while f"encoder.layer.{number}.output.dense.weight" in weights:
+    for number in range(_LAYERS):
         states = _layer(weights, f"encoder.layer.{number}", states)
-        number += 1
     spans = _linear(weights, "spans", states)
     return spans, float(_linear(weights, "relevance", states[:1])[0, 0])
 
 
-def _layer(
-    weights: Weights, name: str, states: Float32[np.ndarray, "t d"]
-) -> Float32[np.ndarray, "t d"]:
+def _layer(weights: Weights, name: str, states: States) -> States:
     length, width = states.shape
     query, key, value = (
         _linear(weights, f"{name}.attention.self.{part}", states)
@@ -254,23 +224,19 @@ def _layer(
     return _normalize(weights, f"{name}.output.LayerNorm", states)
 
 
-def _linear(
-    weights: Weights, name: str, x: Float32[np.ndarray, "t a"]
-) -> Float32[np.ndarray, "t b"]:
-    found: Float32[np.ndarray, "t b"] = x @ weights[f"{name}.weight"].T
+def _linear(weights: Weights, name: str, x: States) -> States:
+    found: States = x @ weights[f"{name}.weight"].T
     found += weights[f"{name}.bias"]
     return found
 
 
-def _normalize(
-    weights: Weights, name: str, x: Float32[np.ndarray, "t d"]
-) -> Float32[np.ndarray, "t d"]:
+def _normalize(weights: Weights, name: str, x: States) -> States:
     x = x - x.mean(axis=-1, keepdims=True)
     x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(_EPSILON))
     return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 
-def _gelu(x: Float32[np.ndarray, "t d"]) -> Float32[np.ndarray, "t d"]:
+def _gelu(x: States) -> States:
     """GELU with erf by Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7."""
     size = np.abs(x)
     size *= np.float32(math.sqrt(0.5))

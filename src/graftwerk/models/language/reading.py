@@ -248,25 +248,18 @@ def read(
     sentences = list_sentences(sources)
     if not sentences:
         return []
-    seen = None
-    found: list[PassageReading] = []
-    if reader is not None:
-        found = reader.read(question, [(s.passage.heading, s.passage.text) for s in sources])
-        seen = describe_seen(sentences, found)
+    passages = [(source.passage.heading, source.passage.text) for source in sources]
+    found = [] if reader is None else reader.read(question, passages)
+    seen = describe_seen(sentences, found) if found else None
     sentences, features, vectors = find_features(question, sentences, encoder, seen)
-    scores = features @ np.array(WEIGHTS if reader is None else READER_WEIGHTS)
-    fitted = PROBABILITY if reader is None else READER_PROBABILITY
-    probabilities = probability(scores, fitted)
-    return [
-        Reading(
-            sentences[i],
-            float(scores[i]),
-            float(probabilities[i]),
-            vectors[i],
-            found[sentences[i].rank] if found else None,
-        )
-        for i in np.argsort(-scores, kind="stable")
+    fitted = (READER_WEIGHTS, READER_PROBABILITY) if found else (WEIGHTS, PROBABILITY)
+    scores = features @ np.array(fitted[0])
+    values = scores.tolist(), probability(scores, fitted[1]).tolist(), vectors
+    readings = [
+        Reading(one, score, probable, vector, found[one.rank] if found else None)
+        for one, score, probable, vector in zip(sentences, *values, strict=True)
     ]
+    return sorted(readings, key=lambda one: -one.score)
 
 
 def describe_seen(
@@ -275,11 +268,10 @@ def describe_seen(
     """Return the last three of `READER_FEATURES` for each sentence."""
     rows = []
     for one in sentences:
-        passage = found[one.rank]
-        span = passage.span(one.start, one.end)
-        score = _LEAST if span is None else max(span[0], _LEAST)
-        rows.append([passage.relevance, score, max(passage.share(one.start, one.end), _LEAST)])
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+        passage, inside = found[one.rank], (one.start, one.end)
+        span = passage.span(*inside) or (_LEAST, inside)
+        rows.append([passage.relevance, span[0], passage.share(*inside)])
+    return np.maximum(np.array(rows, dtype=np.float64).reshape(-1, 3), _LEAST)
 
 
 def probability(

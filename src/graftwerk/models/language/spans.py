@@ -92,23 +92,16 @@ def find_span(question: str, sentence: str) -> tuple[int, int] | None:
 
 
 def find_seen(
-    question: str,
-    text: str,
-    seen: PassageReading,
-    first: int,
-    last: int,
-    least: float | None = None,
-) -> tuple[int, int] | None:
-    """Return the likeliest span that the trained reader sees between two characters of a passage.
+    question: str, text: str, seen: PassageReading, inside: tuple[int, int]
+) -> tuple[float, tuple[int, int]] | None:
+    """Return the span that the trained reader prefers between two characters, and its score.
 
-    It is in one cell of a table. None where its score is below `least`, by default `READER_SURE`:
-    the rules decide there.
+    It is in one cell of a table. Below a score of `READER_SURE`, the rules do better.
     """
+    first, last = inside
     cells = split_cells(question, text[first:last])
     spans = [seen.span(first + a, first + b) for a, b in cells]
-    best = max((span for span in spans if span is not None), default=None)
-    least = READER_SURE if least is None else least
-    return None if best is None or best[0] < least else best[1]
+    return max((span for span in spans if span is not None), default=None)
 
 
 def split_cells(question: str, sentence: str) -> list[tuple[int, int]]:

@@ -1,7 +1,9 @@
 """The trained reader: its network against transformers', its spans, when it is loaded."""
 
+import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,10 @@ from graftwerk.models.encoders import load_encoder, model_folder
 from graftwerk.models.hub import builtin_folder
 from graftwerk.models.language import load_writer, reader, reading, spans
 from graftwerk.models.language.reader import PassageReading, Reader, load_reader
+from graftwerk.rag import citations
 from graftwerk.types import Passage, Source
+
+real_read = reading.read
 
 QUESTION = "How long is parental leave paid in full?"
 TEXT = (
@@ -120,17 +125,26 @@ def logits(text, starts, ends):
 def test_a_span_stays_in_its_cell():
     row = "Rehair a bow\t65 euros\tEmil Brandt"
     seen = logits(row, 3, 6)  # from the price to the person
-    start, end = spans.find_seen("Who rehairs bows?", row, seen, 0, len(row))
+    _, (start, end) = spans.find_seen("Who rehairs bows?", row, seen, (0, len(row)))
     assert "\t" not in row[start:end]
     prose = "It costs 65 euros by Emil Brandt"
     seen = logits(prose, 2, 6)
-    assert spans.find_seen("Who?", prose, seen, 0, len(prose)) == (9, len(prose))
+    assert spans.find_seen("Who?", prose, seen, (0, len(prose))) == (18, (9, len(prose)))
 
 
-def test_an_unsure_reader_leaves_the_span_to_the_rules():
-    text = "It costs 65 euros by Emil Brandt"
-    seen = PassageReading(**{**vars(logits(text, 2, 3)), "null": 99.0})
-    assert spans.find_seen("Who?", text, seen, 0, len(text)) is None
+@pytest.mark.parametrize(("null", "shown"), [(0.0, "65 euros"), (99.0, "rules")])
+def test_an_unsure_reader_leaves_the_span_to_the_rules(null, shown, words_encoder, monkeypatch):
+    text = "It costs 65 euros by Emil Brandt on some days."
+    seen = dataclasses.replace(logits(text, 2, 3), null=null)
+    monkeypatch.setattr(citations, "find_span", lambda *_: (0, 2))
+    given = sources(text)
+    claims = citations.find_claims(f"{text} [1]")
+    checked = citations.check_citations(claims, given, words_encoder)
+    fixed = SimpleNamespace(read=lambda *_: [seen])
+    monkeypatch.setattr(citations, "read", lambda *a: real_read(*a[:3], fixed))
+    (rated,) = citations.rate_answers("Who?", checked, given, words_encoder)
+    found = text[rated.answer_start : rated.answer_end]
+    assert found == ("It" if shown == "rules" else shown)
 
 
 def test_spans_are_probabilities():

@@ -31,9 +31,7 @@ MODEL_TYPE = "graftwerk-reader"
 LONGEST_SPAN = 30  # tokens
 _CLS, _SEP = 101, 102
 _LAYERS, _HEADS = 6, 12
-_QUESTION, _HEADING = 64, 32  # most tokens
-_CACHED = 256  # passages
-_EPSILON = 1e-12  # of layer normalization
+_QUESTION, _HEADING, _CACHED = 64, 32, 256  # most tokens; most passages
 
 Weights = Mapping[str, Float32[np.ndarray, "..."]]
 States = Float32[np.ndarray, "t _"]
@@ -73,8 +71,8 @@ class PassageReading:
             return None
         scores = self._scores[0][np.ix_(inside, inside)]
         start, end = divmod(int(scores.argmax()), len(inside))
-        found = int(self.offsets[inside[start], 0]), int(self.offsets[inside[end], 1])
-        return float(scores[start, end]), found
+        (first, _), (_, last) = self.offsets[inside[[start, end]]].tolist()
+        return float(scores[start, end]), (first, last)
 
     def share(self, first: int, last: int) -> float:
         """Return the logarithm of the probability that the span is between two characters."""
@@ -232,7 +230,7 @@ def _linear(weights: Weights, name: str, x: States) -> States:
 
 def _normalize(weights: Weights, name: str, x: States) -> States:
     x = x - x.mean(axis=-1, keepdims=True)
-    x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(_EPSILON))
+    x /= np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(1e-12))
     return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
 

@@ -228,11 +228,13 @@ FEATURES = (
 )
 WEIGHTS = (4.51, 6.35, 1.79, 2.55, 1.89, 2.45, -0.67, 3.57, 1.12, 2.17, -2.96)
 PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
-# those of the trained reader: its logit that the passage answers, the score of the likeliest span
-# in the sentence, and the logarithm of the probability that the answer is in the sentence
+# of the trained reader: logit that the passage answers, score of the likeliest span in the
+# sentence, and logarithm of the probability that the answer is in the sentence
 READER_FEATURES = (*FEATURES, "relevance", "span", "share")
-READER_WEIGHTS = (*WEIGHTS, 0.0, 0.0, 0.0)
-READER_PROBABILITY = PROBABILITY
+READER_WEIGHTS = (
+    3.24, 5.87, 0.23, 2.85, 1.69, 1.65, -0.46, 2.22, 1.15, 2.05, -0.08, 0.17, 0.14, 0.09,
+)  # fmt: skip
+READER_PROBABILITY = (0.22, 0.79, -2.35)
 _LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})

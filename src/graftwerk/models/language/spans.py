@@ -64,7 +64,7 @@ WEIGHTS = (
     1.97, 1.64, -1.69, -0.97, -0.97, -2.48, -1.95, -2.27, 1.34, 1.9, 1.86, -1.33, 1.89, 2.34,
     -2.12, -1.83, -2.0, 0.51, 0.68, -0.27, 2.42,
 )  # fmt: skip
-READER_SURE = 0.0  # score of the reader's span from which it replaces that of the rules
+READER_SURE = -4.0  # score of the reader's span from which it replaces that of the rules
 
 
 @dataclass(frozen=True, slots=True)

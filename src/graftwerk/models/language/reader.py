@@ -249,5 +249,5 @@ def _gelu(x: States) -> States:
     total = np.copysign(1 - total, x)  # erf
     total += 1
     total *= x
-    total *= np.float32(0.5)
-    return total
+    found: States = total * np.float32(0.5)
+    return found

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +17,6 @@ from graftwerk.models.language import load_writer, reader, reading, spans
 from graftwerk.models.language.reader import PassageReading, Reader, load_reader
 from graftwerk.rag import citations
 from graftwerk.types import Passage, Source
-
-real_read = reading.read
 
 QUESTION = "How long is parental leave paid in full?"
 TEXT = (
@@ -91,10 +89,11 @@ def test_gelu_is_that_of_torch():
 def test_the_span_and_whether_the_passage_answers(trained):
     other = "The band saw is never used alone in the building. Ear protection is compulsory."
     right, wrong = trained.read(QUESTION, [("Parental leave", TEXT), ("Machines", other)])
-    start, end = right.span(0, len(TEXT))[1]
+    sentence = TEXT.index("The first"), TEXT.index("Tell us")
+    start, end = right.span(*sentence)[1]
     assert "16 weeks" in TEXT[start:end]
+    assert len(TEXT[start:end]) < 40
     assert right.relevance > wrong.relevance
-    assert right.share(0, len(TEXT)) == pytest.approx(right.share(56, 151), abs=0.5)
 
 
 def test_a_text_beyond_the_longest_input_is_cut(trained):
@@ -132,6 +131,13 @@ def test_a_span_stays_in_its_cell():
     assert spans.find_seen("Who?", prose, seen, (0, len(prose))) == (18, (9, len(prose)))
 
 
+class Fixed(Reader):
+    """A reader that sees what it is given."""
+
+    def read(self, *_):
+        return self.seen
+
+
 @pytest.mark.parametrize(("null", "shown"), [(0.0, "65 euros"), (99.0, "rules")])
 def test_an_unsure_reader_leaves_the_span_to_the_rules(null, shown, words_encoder, monkeypatch):
     text = "It costs 65 euros by Emil Brandt on some days."
@@ -140,9 +146,9 @@ def test_an_unsure_reader_leaves_the_span_to_the_rules(null, shown, words_encode
     given = sources(text)
     claims = citations.find_claims(f"{text} [1]")
     checked = citations.check_citations(claims, given, words_encoder)
-    fixed = SimpleNamespace(read=lambda *_: [seen])
-    monkeypatch.setattr(citations, "read", lambda *a: real_read(*a[:3], fixed))
-    (rated,) = citations.rate_answers("Who?", checked, given, words_encoder)
+    fixed = Fixed(Path(), Path())
+    fixed.seen = [seen]
+    (rated,) = citations.rate_answers("Who?", checked, given, words_encoder, fixed)
     found = text[rated.answer_start : rated.answer_end]
     assert found == ("It" if shown == "rules" else shown)
 

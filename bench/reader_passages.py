@@ -103,83 +103,37 @@ _PAIRED = {"limit"}  # each question fits the statement at its position alone
 
 
 def _value(name: str, chance: random.Random) -> str:
-    number = chance.randint(2, 95)
-    word = chance.choice(_NUMBERS)
+    number, word = chance.randint(2, 95), chance.choice(_NUMBERS)
     count = chance.choice([str(chance.randint(2, 30)), word])
-    unit = chance.choice("days weeks months hours minutes years".split())
     money = chance.choice(
         [number, number * 10, f"{number}.50", f"{chance.randint(1, 9)},{number:02}0"]
     )
+    unit = chance.choice("days weeks months hours minutes years".split())
     hour, minute = chance.randint(6, 22), chance.choice(["00", "15", "30", "45"])
-    made = {
-        "money": lambda: chance.choice(
-            [
-                f"${money}",
-                f"{money} dollars",
-                f"{money} euros",
-                f"€{money}",
-                f"{money} pounds",
-                f"£{money}",
-                f"{number} cents",
-                "nothing",
-                f"{word} euros",
-            ]
+    half, short = ("a.m.", "am") if hour < 12 else ("p.m.", "pm")
+    forms = {
+        "money": f"${money};{money} dollars;{money} euros;€{money};{money} pounds;£{money};"
+        f"{number} cents;nothing;{word} euros",
+        "percent": f"{number} %;{number}%;{number} percent;half the price",
+        "duration": f"{count} {unit};{count} {unit};{count} working days;about {count} {unit};"
+        f"{count} to {chance.randint(31, 60)} {unit};half an hour;a week;one month;"
+        "a year and a half",
+        "time": f"{hour}:{minute};{hour % 12 or 12} {short};{hour % 12 or 12}:{minute} {half};"
+        "noon;midnight",
+        "person": ";".join(
+            f"{title}{chance.choice(_FIRST)} {chance.choice(_LAST)}"
+            for title in ("", "", "", "", "Dr. ", "Ms. ")
         ),
-        "percent": lambda: chance.choice(
-            [f"{number} %", f"{number}%", f"{number} percent", "half the price"]
-        ),
-        "duration": lambda: chance.choice(
-            [
-                f"{count} {unit}",
-                f"{count} {unit}",
-                f"{count} working days",
-                f"about {count} {unit}",
-                f"{count} to {chance.randint(31, 60)} {unit}",
-                "half an hour",
-                "a week",
-                "one month",
-                "a year and a half",
-            ]
-        ),
-        "time": lambda: chance.choice(
-            [
-                f"{hour}:{minute}",
-                f"{hour % 12 or 12} {'am' if hour < 12 else 'pm'}",
-                f"{hour % 12 or 12}:{minute} {'a.m.' if hour < 12 else 'p.m.'}",
-                "noon",
-                "midnight",
-            ]
-        ),
-        "person": lambda: (
-            chance.choice(["", "", "", "", "Dr. ", "Ms. "])
-            + chance.choice(_FIRST)
-            + " "
-            + chance.choice(_LAST)
-        ),
-        "day": lambda: chance.choice(_DAYS),
-        "month": lambda: chance.choice(_MONTHS),
-        "year": lambda: str(chance.randint(1880, 2026)),
-        "days": lambda: count,
-        "n": lambda: str(number),
-        "age": lambda: (
-            chance.choice([str(chance.randint(6, 21)), chance.choice(_NUMBERS[4:])])
-            + chance.choice(["", " years old"])
-        ),
-        "often": lambda: chance.choice(
-            [
-                f"every {count} {unit}",
-                "once a year",
-                "twice a week",
-                "daily",
-                "every quarter",
-                f"every {chance.choice(_DAYS)}",
-                "monthly",
-                "three times a year",
-                "each spring",
-            ]
-        ),
+        "day": ";".join(_DAYS),
+        "month": ";".join(_MONTHS),
+        "year": str(chance.randint(1880, 2026)),
+        "days": count,
+        "n": str(number),
+        "age": f"{chance.randint(6, 21)};{word};{chance.randint(6, 21)} years old",
+        "often": f"every {count} {unit};once a year;twice a week;daily;every quarter;monthly;"
+        f"every {chance.choice(_DAYS)};three times a year;each spring",
     }
-    return str(made[name.rstrip("2")]())
+    return chance.choice(forms[name.rstrip("2")].split(";"))
 
 
 def _fill(chance: random.Random) -> dict[str, str]:

@@ -125,7 +125,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
             }
         case "passage reader":
             load_weights(root, model_folder(BASE))
-            details = {"reads with": BASE, "rank": config["rank"]}
+            details = {"reads with": BASE, "LoRA": f"rank {config['rank']}, 8 bits, not counted"}
         case "robot policy":
             details = open_policy(request.name, request.device).describe()
         case "estimator of edges" | "estimator of key points":

@@ -73,12 +73,13 @@ class BadValue(BadInput):
     Args:
         field: its name in Python.
         value: what was received.
-        allowed: what is allowed, without a full stop; of a missing field, what it is.
+        allowed: a clause that says what is allowed, without a full stop; of a missing field, what
+            it is.
         hint: what to do about it.
         missing: whether nothing was received.
 
-    >>> str(BadValue("k", -3, "at least 0", "See: help(graftwerk.Search)"))
-    'k -3 is not possible: at least 0. See: help(graftwerk.Search)'
+    >>> str(BadValue("k", -3, "it must be at least 0", "See: help(graftwerk.Search)"))
+    'k -3 is not valid: it must be at least 0. See: help(graftwerk.Search)'
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class BadValue(BadInput):
             text = "of that many digits"
         if len(text) > _SHOWN:
             text = f"{text[: _SHOWN - 3]}..."
-        return f"{name} {text} is not possible: {self.allowed}."
+        return f"{name} {text} is not valid: {self.allowed}."
 
 
 def finite(field: str, value: object, hint: str) -> float:
@@ -110,7 +111,7 @@ def finite(field: str, value: object, hint: str) -> float:
         BadValue: it is something else.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise BadValue(field, value, "a finite number", hint)
+        raise BadValue(field, value, "it must be a finite number", hint)
     return float(value)
 
 

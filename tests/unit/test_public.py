@@ -63,9 +63,9 @@ def test_results_show_themselves_in_notebooks() -> None:
 
 def test_a_request_is_frozen_and_closed() -> None:
     request = graftwerk.Search(query="x")
-    with pytest.raises(BadInput, match="a Search does not change"):
+    with pytest.raises(BadInput, match="a Search cannot be changed"):
         request.k = 3
-    with pytest.raises(BadInput, match="kk 3 is not possible: there is no such field"):
+    with pytest.raises(BadInput, match="kk 3 is not valid: there is no such field"):
         graftwerk.Search(query="x", kk=3)
 
 

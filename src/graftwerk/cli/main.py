@@ -172,8 +172,8 @@ def _no_number(error: CycloptsError) -> str | None:
     words = ["a number" if float in kinds else "a whole number"]
     words += [str(word) for kind in kinds for word in get_args(kind)]
     return (
-        f"{error.token.keyword or 'a value'} {error.token.value!r} is not possible: "
-        f"{' or '.join(words)}."
+        f"{error.token.keyword or 'a value'} {error.token.value!r} is not valid: "
+        f"it must be {' or '.join(words)}."
     )
 
 

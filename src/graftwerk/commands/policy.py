@@ -55,7 +55,10 @@ def run_blocks_replay(request: BlocksReplay, monitor: Monitor) -> EpisodeShown:
     rows = np.flatnonzero(data.episode == request.episode)
     if not len(rows):
         raise BadValue(
-            "episode", request.episode, f"0 to {data.episode.max()}", f"{request.data} has no more."
+            "episode",
+            request.episode,
+            f"it must be 0 to {data.episode.max()}",
+            f"{request.data} has no more.",
         )
     words = ", ".join(data.tasks)
     title = f"{words}, episode {request.episode}"

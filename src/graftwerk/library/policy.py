@@ -71,7 +71,12 @@ class Policy:
     def __post_init__(self) -> None:
         self.model = str(self.model)
         if self.method not in RATES:
-            raise BadValue("method", self.method, ", ".join(RATES), "See: help(graftwerk.Policy)")
+            raise BadValue(
+                "method",
+                self.method,
+                f"it must be one of {', '.join(RATES)}",
+                "See: help(graftwerk.Policy)",
+            )
         checked(
             Fit,
             names={"how": "method"},

@@ -71,7 +71,7 @@ class Task:
         colour, _, kind = self.target.partition(" ")
         if colour not in get_args(Colour) or kind not in _THINGS:
             colours, kinds = ", ".join(get_args(Colour)), ", ".join(_THINGS)
-            allowed = f"a color ({colours}) and one of {kinds}"
+            allowed = f"it must be a color ({colours}) and one of {kinds}"
             raise BadValue("target", self.target, allowed, 'For example "blue sphere".')
 
     @property

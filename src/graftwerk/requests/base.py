@@ -243,7 +243,7 @@ class Request(_Answered[R_co]):
         def __setattr__(self, name: str, value: object) -> None:
             kind = type(self).__name__
             hint = f"Make another {kind} with the value that you want."
-            raise BadValue(name, value, f"a {kind} does not change", hint)
+            raise BadValue(name, value, f"a {kind} cannot be changed", hint)
 
     def arguments(self, *without: str) -> dict[str, Any]:
         """Return the fields that a method of an index takes, by name; `without` are left out."""
@@ -375,42 +375,42 @@ def holds_path(annotation: object) -> bool:
 
 
 _WORDS = {
-    "greater_than_equal": "at least {ge}",
-    "greater_than": "above {gt}",
-    "less_than_equal": "at most {le}",
-    "less_than": "below {lt}",
-    "literal_error": "one of {expected}",
-    "enum": "one of {expected}",
-    "multiple_of": "a multiple of {multiple_of}",
-    "finite_number": "a finite number",
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a whole number of fewer digits",
-    "int_from_float": "a whole number",
-    "int_type": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "a text",
-    "path_type": "a path",
-    "list_type": "a list",
-    "json_invalid": "JSON",
-    "model_type": "an object with its fields",
-    "string_pattern_mismatch": "tab, comma, semicolon, pipe, or one character",
-    "string_too_short": "at least {min_length} characters",
-    "string_too_long": "at most {max_length} characters",
-    "too_short": "at least {min_length} of them",
-    "too_long": "at most {max_length} of them",
+    "greater_than_equal": "it must be at least {ge}",
+    "greater_than": "it must be above {gt}",
+    "less_than_equal": "it must be at most {le}",
+    "less_than": "it must be below {lt}",
+    "literal_error": "it must be one of {expected}",
+    "enum": "it must be one of {expected}",
+    "multiple_of": "it must be a multiple of {multiple_of}",
+    "finite_number": "it must be a finite number",
+    "int_parsing": "it must be a whole number",
+    "int_parsing_size": "it must be a whole number of fewer digits",
+    "int_from_float": "it must be a whole number",
+    "int_type": "it must be a whole number",
+    "float_parsing": "it must be a number",
+    "float_type": "it must be a number",
+    "bool_parsing": "it must be true or false",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be a text",
+    "path_type": "it must be a path",
+    "list_type": "it must be a list",
+    "json_invalid": "it must be JSON",
+    "model_type": "it must be an object with its fields",
+    "string_pattern_mismatch": "it must be tab, comma, semicolon, pipe, or one character",
+    "string_too_short": "it must have at least {min_length} characters",
+    "string_too_long": "it must have at most {max_length} characters",
+    "too_short": "there must be at least {min_length}",
+    "too_long": "there must be at most {max_length}",
     "missing": "it must be given",
     "extra_forbidden": "there is no such field",
 }
 
 
 def allowed(error: "ErrorDetails") -> str:
-    """What is allowed where a field was refused, without a full stop.
+    """A clause that says what is allowed where a field was refused, without a full stop.
 
     >>> allowed({"type": "less_than", "loc": (), "msg": "", "input": 3, "ctx": {"lt": 1.0}})
-    'below 1'
+    'it must be below 1'
     """
     words = _WORDS.get(error["type"])
     if words is None:

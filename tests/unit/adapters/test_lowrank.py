@@ -279,7 +279,7 @@ class TestRefusals:
             with pytest.raises(BadInput, match=next(iter(wrong))):
                 Rank(**wrong)
         steer = learned(networks.make("bert"))
-        with pytest.raises(BadInput, match=r"scale .* is not possible: a finite number"):
+        with pytest.raises(BadInput, match=r"scale .* is not valid: it must be a finite number"):
             steer.scale = float("inf")
 
     def test_scaling_what_is_merged(self):

@@ -138,11 +138,11 @@ def test_a_short_series_is_forecast_without_a_backtest(write_table, series_folde
 
 
 def test_values_out_of_range_are_refused_alike(series_folder):  # noqa: F811
-    with pytest.raises(BadValue, match="horizon 0 is not possible: at least 1"):
+    with pytest.raises(BadValue, match="horizon 0 is not valid: it must be at least 1"):
         gw.Forecast(table="t.csv", horizon=0)
-    with pytest.raises(BadValue, match="horizon 0 is not possible: at least 1"):
+    with pytest.raises(BadValue, match="horizon 0 is not valid: it must be at least 1"):
         gw.Forecaster(str(series_folder)).predict([1, 2, 3, 4], 0)
-    with pytest.raises(BadValue, match="method 'best' is not possible"):
+    with pytest.raises(BadValue, match="method 'best' is not valid"):
         gw.Forecaster(str(series_folder), method="best")
     with pytest.raises(
         BadInput, match="1 value that is missing or not finite, the first is number 2"

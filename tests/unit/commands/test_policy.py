@@ -41,7 +41,7 @@ def test_episodes_are_recorded_and_shown(tmp_path):
 
 
 def test_an_episode_that_there_is_not(recorded, tmp_path):  # noqa: F811
-    with pytest.raises(BadValue, match="episode 6 is not possible: 0 to 5"):
+    with pytest.raises(BadValue, match="episode 6 is not valid: it must be 0 to 5"):
         run_blocks_replay(gw.BlocksReplay(data=recorded, episode=6), Silent())
     with pytest.raises(UnknownName, match=r"\.png, \.gif"):
         run_blocks_replay(gw.BlocksReplay(data=recorded, out=tmp_path / "x.mp4"), Silent())
@@ -83,7 +83,7 @@ def test_options_that_are_not_for_episodes(policy_folder, recorded, tmp_path):  
         given = {"data": str(recorded), "out": tmp_path / "out", name: value}
         with pytest.raises(BadInput, match="is not for episodes of a robot"):
             run_fit(gw.Fit(**given), Silent())
-    with pytest.raises(BadInput, match="'auto' is not possible: linear, lora, full"):
+    with pytest.raises(BadInput, match="'auto' is not valid: it must be one of linear, lora, full"):
         run_fit(gw.Fit(data=str(recorded), how="auto", out=tmp_path / "out"), Silent())
     with pytest.raises(BadInput, match="of the kind 'forecaster'"):
         run_fit(gw.Fit(data=str(recorded), model="builtin/series", out=tmp_path / "out"), Silent())

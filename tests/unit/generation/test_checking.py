@@ -28,7 +28,7 @@ NOT_POSSIBLE = [
         "Allowed: red sphere",
     ),
     ({"width": 100}, BadInput, "multiples of 8, for example 96"),
-    ({"sampler": "foo"}, BadInput, "sampler 'foo' is not possible"),
+    ({"sampler": "foo"}, BadInput, "sampler 'foo' is not valid"),
     ({"cfg_interval": "5:1"}, BadInput, "interval '5:1'"),
     ({"guide_interval": "5:1"}, BadInput, "interval '5:1'"),
     ({"best_of": 2}, BadInput, "--best-of"),

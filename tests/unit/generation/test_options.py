@@ -58,12 +58,15 @@ def test_a_pipeline_refuses_them_too(text_pipeline) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--hold", "0.5"], "--hold 0.5 is not possible: it acts only with --source"),
+        (["--hold", "0.5"], "--hold 0.5 is not valid: it acts only with --source"),
         (["--pag-layers", "up"], "it acts only with --pag"),
         (["--cfg", "1", "--cfg-rescale", "0.7"], "--cfg other than 1 or --pag or --autoguide"),
         (["--grid", "hold=0.1,0.5"], "--hold"),
-        (["--pag", "nan"], "--pag nan is not possible: a finite number. See: graft generate"),
-        (["--strength", "inf"], "--strength inf is not possible: a finite number"),
+        (
+            ["--pag", "nan"],
+            "--pag nan is not valid: it must be a finite number. See: graft generate",
+        ),
+        (["--strength", "inf"], "--strength inf is not valid: it must be a finite number"),
         (["--grid", "pag=1,nan"], "a finite number. See: graft generate --help"),
         (["--autoguide", "builtin/blocks:x"], "has the scale 'x'. Give a number"),
         (["--control", "canny=:soft"], "names no image"),
@@ -78,7 +81,7 @@ def test_the_command_line_says_it(capsys, tmp_path, arguments, said) -> None:
 def test_an_ablation_of_rendered_scenes_takes_no_captions(capsys, tmp_path) -> None:
     arguments = ["control", "ablation", "--caption", "a cube", "--out", str(tmp_path / "out")]
     assert main(arguments) == 2
-    assert "--caption 'a cube' is not possible: it acts only with DATA" in capsys.readouterr().err
+    assert "--caption 'a cube' is not valid: it acts only with DATA" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

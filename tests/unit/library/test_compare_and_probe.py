@@ -50,9 +50,9 @@ def test_compare_is_what_the_command_reports(texts, tiny, tmp_path):
 
 
 def test_compare_refuses_by_name(texts, tiny):
-    with pytest.raises(BadInput, match=r"rank 0 is not possible: at least 1"):
+    with pytest.raises(BadInput, match=r"rank 0 is not valid: it must be at least 1"):
         gw.compare(texts, model=tiny, rank=0)
-    with pytest.raises(BadInput, match=r"ranks 2 is not possible: there is no such field"):
+    with pytest.raises(BadInput, match=r"ranks 2 is not valid: there is no such field"):
         gw.compare(texts, model=tiny, ranks=2)
 
 
@@ -73,5 +73,5 @@ def test_probe_is_what_the_command_reports(tmp_path):
     for one in reported.moved:
         image = found.images[one.name]
         assert np.array_equal(np.asarray(Image.open(one.picture)), np.asarray(image))
-    with pytest.raises(BadInput, match=r"at 'head' is not possible"):
+    with pytest.raises(BadInput, match=r"at 'head' is not valid"):
         gw.probe(scenes, at="head")

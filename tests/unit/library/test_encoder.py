@@ -82,9 +82,9 @@ def test_what_it_does_not_read(encoder, frozen):
 
 
 def test_arguments_are_checked_before_anything_loads(frozen):
-    with pytest.raises(BadInput, match=r"layer 1000 is not possible: at most 256"):
+    with pytest.raises(BadInput, match=r"layer 1000 is not valid: it must be at most 256"):
         gw.load_encoder("test/hash", layer=1000)
-    with pytest.raises(BadInput, match="encoder '' is not possible"):
+    with pytest.raises(BadInput, match="encoder '' is not valid"):
         gw.load_encoder("")
 
 

@@ -133,9 +133,9 @@ def test_a_parameter_is_stored_as_it_was_given(tiny):
     assert clf.get_params()["model"] is tiny
     assert clf.get_params()["targets"] == ("query",)
     clf.set_params(rank=0, method="lora")
-    with pytest.raises(BadInput, match=r"rank 0 is not possible: at least 1"):
+    with pytest.raises(BadInput, match=r"rank 0 is not valid: it must be at least 1"):
         clf.fit(TEXTS, LABELS)
-    with pytest.raises(BadInput, match=r"method 'lore' is not possible.*'lora'"):
+    with pytest.raises(BadInput, match=r"method 'lore' is not valid.*'lora'"):
         clf.set_params(rank=1, method="lore").fit(TEXTS, LABELS)
 
 
@@ -309,7 +309,7 @@ def test_at_scale_0_the_frozen_model_answers(tiny):
     assert (
         linear.predict_proba(NEW).tolist() != linear.set_params(scale=1).predict_proba(NEW).tolist()
     )
-    with pytest.raises(BadInput, match="scale nan is not possible: a finite number"):
+    with pytest.raises(BadInput, match="scale nan is not valid: it must be a finite number"):
         linear.set_params(scale=float("nan")).predict(NEW)
     full = gw.Classifier(str(tiny), method="full", **TUNED | {"epochs": 1}).fit(TEXTS, LABELS)
     with pytest.raises(BadInput, match="scale 0 needs an adapter"):

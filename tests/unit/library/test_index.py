@@ -212,13 +212,16 @@ def test_calibrating(index):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda index: index.search("x", k=-1), r"k -1 is not possible: at least 0"),
-        (lambda index: index.search(""), r"query '' is not possible: it must not be empty"),
-        (lambda index: index.ask("x", budget=3), r"budget 3 is not possible: at least 64"),
-        (lambda index: index.ask("x", evidence=2.0), r"evidence 2.0 is not possible: at most 1"),
-        (lambda index: index.add([]), r"paths \[\] is not possible"),
+        (lambda index: index.search("x", k=-1), r"k -1 is not valid: it must be at least 0"),
+        (lambda index: index.search(""), r"query '' is not valid: it must not be empty"),
+        (lambda index: index.ask("x", budget=3), r"budget 3 is not valid: it must be at least 64"),
+        (
+            lambda index: index.ask("x", evidence=2.0),
+            r"evidence 2.0 is not valid: it must be at most 1",
+        ),
+        (lambda index: index.add([]), r"paths \[\] is not valid"),
         (lambda index: index.calibrate([], [], false_answer_rate=1.5), r"below 1"),
-        (lambda index: gw.Index(""), "index '' is not possible"),
+        (lambda index: gw.Index(""), "index '' is not valid"),
     ],
 )
 def test_arguments_have_the_limits_of_the_commands(index, call, message):

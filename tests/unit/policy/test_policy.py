@@ -97,12 +97,14 @@ def test_refused_inputs(policy_folder, seen, tmp_path):
     with pytest.raises(BadInput, match="nothing was fitted"):
         policy.save(tmp_path / "out")
     for scale in (float("nan"), "a", None, True, [1.0]):
-        with pytest.raises(BadValue, match=r"scale .* is not possible: a finite number"):
+        with pytest.raises(BadValue, match=r"scale .* is not valid: it must be a finite number"):
             policy.scale = scale
     policy.scale = np.float32(0.5)
     assert policy.scale == 0.5
     for method in ("best", "auto"):
-        with pytest.raises(BadValue, match=f"'{method}' is not possible: linear, lora, full"):
+        with pytest.raises(
+            BadValue, match=f"'{method}' is not valid: it must be one of linear, lora, full"
+        ):
             gw.Policy(str(policy_folder), method=method)
     with pytest.raises(BadFile):
         gw.Policy(str(tmp_path))

@@ -85,12 +85,7 @@ class PassageReading:
 
 
 class Reader:
-    """Reads passages for the answer to a question; thread-safe. The weights load at first use.
-
-    Args:
-        folder: of the reader.
-        base: of the encoder whose network it reads with.
-    """
+    """Reads passages with the network of the encoder `base`; thread-safe, loads at first use."""
 
     def __init__(self, folder: Path, base: Path) -> None:
         self._folder, self._base = folder, base
@@ -98,12 +93,7 @@ class Reader:
         self._cached: dict[tuple[str, str, str], PassageReading] = {}
 
     def read(self, question: str, passages: Sequence[tuple[str, str]]) -> list[PassageReading]:
-        """Return what is read in each passage, which is a pair of heading and text.
-
-        Raises:
-            Damaged: a file is not the one that came with the package.
-            BadFile: the weights do not fit the encoder.
-        """
+        """Return what is read in each passage, a pair of heading and text; see `load_weights`."""
         found = []
         with self._lock:
             if len(self._cached) + len(passages) > _CACHED:
@@ -180,13 +170,7 @@ def load_weights(folder: Path, base: Path) -> Weights:
 def forward(
     weights: Weights, ids: Sequence[int], second: int
 ) -> tuple[Float32[np.ndarray, "t 2"], float]:
-    """Return the logits of start and end of each token, and that of relevance.
-
-    Args:
-        weights: those of `load_weights`.
-        ids: tokens of question and passage.
-        second: number of tokens of the question, with the special ones around it.
-    """
+    """Return logits of start and end of each token, and of relevance; `second`: first of passage."""
     length = len(ids)
     types = (np.arange(length) >= second).astype(np.int64)
     states = (

@@ -297,10 +297,7 @@ def find_features(
     encoder: Encoder,
     seen: Float64[np.ndarray, "n 3"] | None = None,
 ) -> tuple[list[Sentence], Float64[np.ndarray, "n f"], Vectors]:
-    """The sentences worth comparing by meaning, what is seen of each (`FEATURES`), and vectors.
-
-    With `seen`, what the trained reader found, these are `READER_FEATURES`.
-    """
+    """The sentences worth comparing by meaning, what is seen of each (`FEATURES`), and vectors."""
     requested = content_stems(question)
     own = [content_stems(sentence.text) for sentence in sentences]
     weights = rarity(own)

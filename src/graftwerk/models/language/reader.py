@@ -170,7 +170,7 @@ def load_weights(folder: Path, base: Path) -> Weights:
 def forward(
     weights: Weights, ids: Sequence[int], second: int
 ) -> tuple[Float32[np.ndarray, "t 2"], float]:
-    """Return the logits of start and end, and of relevance; `second`: first token of the passage."""
+    """Return logits of start and end, and of relevance; `second`: first token of the passage."""
     length = len(ids)
     types = (np.arange(length) >= second).astype(np.int64)
     states = (

@@ -73,6 +73,16 @@ def main() -> None:
         commands = {
             "graft search": [*graft, "search", QUESTION, "--index", index],
             "graft ask": [*graft, "ask", QUESTION, "--index", index, "--evidence", "0"],
+            "graft ask --no-reader": [
+                *graft,
+                "ask",
+                QUESTION,
+                "--index",
+                index,
+                "--evidence",
+                "0",
+                "--no-reader",
+            ],
             "sentence-transformers": [
                 sys.executable,
                 "-c",

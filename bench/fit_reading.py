@@ -1,6 +1,7 @@
 """Fit the coefficients of `models/language/reading.py`.
 
     python -m bench.fit_reading            print coefficients, and figures of sets left out
+    python -m bench.fit_reading --reader   those with the trained reader
 
 The sets are those of `bench/questions` and of the handbook that ships: a folder of documents, and
 a list of questions with their answers and words of the sentence that holds them. The weights
@@ -9,8 +10,10 @@ right and wrong among the first three of every question, those without an answer
 Figures are of each set by the coefficients of the others.
 """
 
+import argparse
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +26,8 @@ from graftwerk.library.index import Index
 from graftwerk.metrics.retrieval import token_f1
 from graftwerk.models.encoders import CachingEncoder, load_encoder
 from graftwerk.models.language import reading, spans
-from graftwerk.models.language.spans import find_candidates
+from graftwerk.models.language.reader import Reader, load_reader
+from graftwerk.models.language.spans import find_candidates, find_seen
 from graftwerk.types import Source
 
 HERE = Path(__file__).parent / "questions"
@@ -34,7 +38,7 @@ SETS = {
 RIDGE = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked:
     """A question: what is seen of each sentence found, and which are right."""
 
@@ -43,10 +47,14 @@ class Asked:
     right: np.ndarray
     spans: np.ndarray | None
     f1: np.ndarray | None
+    seen: tuple[float, float] | None = None  # score of the reader's span, and its F1
 
 
 def main() -> None:
-    asked = [one for name in SETS for one in gather(name)]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reader", action="store_true", help="with the trained reader")
+    with_reader = parser.parse_args().reader
+    asked = [one for name in SETS for one in gather(name, with_reader=with_reader)]
     firsts = {"all": fit_weights(asked)}
     shown, total = [], []
     for name in SETS:
@@ -73,17 +81,38 @@ def main() -> None:
             p, y = np.mean(inside, axis=0)
             print(f"probability {low} to {min(high, 1)}: {p:.2f}, right {y:.2f} of {len(inside)}")
     weights = firsts["all"]
-    for name, value in zip(reading.FEATURES, weights, strict=True):
+    names = reading.READER_FEATURES if with_reader else reading.FEATURES
+    prefix = "READER_" if with_reader else ""
+    for name, value in zip(names, weights, strict=True):
         print(f"    {name:24}{value:.2f}")
-    print("WEIGHTS =", tuple(round(float(w), 2) for w in weights))
-    print("PROBABILITY =", tuple(round(float(v), 2) for v in fit_probability(asked, weights)))
-    print(f"there: {reading.WEIGHTS}, {reading.PROBABILITY}")
+    print(f"{prefix}WEIGHTS =", tuple(round(float(w), 2) for w in weights))
+    print(
+        f"{prefix}PROBABILITY =", tuple(round(float(v), 2) for v in fit_probability(asked, weights))
+    )
+    print(
+        f"there: {getattr(reading, f'{prefix}WEIGHTS')}, {getattr(reading, f'{prefix}PROBABILITY')}"
+    )
+    if with_reader:
+        show_sure(asked)
     print("spans.WEIGHTS =", tuple(round(float(w), 2) for w in fit_spans(asked)))
     print(f"there: {spans.WEIGHTS}")
 
 
-def gather(name: str) -> list[Asked]:
+def show_sure(asked: list[Asked]) -> None:
+    """F1 of the span by the score from which the reader's replaces that of the rules."""
+    weights = np.array(spans.WEIGHTS)
+    known = [one for one in asked if one.seen is not None and one.f1 is not None]
+    for least in (-99, -4, -2, -1, 0, 1, 2, 3, 4, 6, 8, 99):
+        taken = [
+            one.seen[1] if one.seen[0] >= least else one.f1[int(np.argmax(one.spans @ weights))]
+            for one in known
+        ]
+        print(f"reader's span from score {least}: F1 {np.mean(taken):.3f} of {len(taken)}")
+
+
+def gather(name: str, *, with_reader: bool) -> list[Asked]:
     encoder = CachingEncoder(load_encoder("builtin/minilm"))
+    reader = load_reader(encoder) if with_reader else None
     lines = json.loads((HERE / f"{name}.json").read_text())
     found = []
     with tempfile.TemporaryDirectory() as folder, Index(folder + "/index") as index:
@@ -91,18 +120,36 @@ def gather(name: str) -> list[Asked]:
         for line in lines:
             hits = index.search(line["question"], k=5)
             sources = [Source(number, hit) for number, hit in enumerate(hits, 1)]
-            sentences = reading.list_sentences(sources)
-            chosen, features, _ = reading.find_features(line["question"], sentences, encoder)
-            words = line.get("sentence")
-            right = np.array([words is not None and words in one.text for one in chosen])
-            features_of_spans = f1 = None
-            if right.any():
-                sentence = chosen[int(np.argmax(right))].text
-                candidates = find_candidates(line["question"], sentence)
-                f1 = [token_f1(sentence[a:b], line["answers"]) for a, b in candidates.spans]
-                features_of_spans = candidates.features
-            found.append(Asked(name, features, right, features_of_spans, f1 and np.array(f1)))
+            found.append(describe(name, line, sources, (encoder, reader)))
     return found
+
+
+def describe(
+    name: str, line: dict, sources: Sequence[Source], models: tuple[CachingEncoder, Reader | None]
+) -> Asked:
+    encoder, reader = models
+    question, words = line["question"], line.get("sentence")
+    sentences = reading.list_sentences(sources)
+    passages = seen = None
+    if reader is not None:
+        passages = reader.read(question, [(s.passage.heading, s.passage.text) for s in sources])
+        seen = reading.describe_seen(sentences, passages)
+    chosen, features, _ = reading.find_features(question, sentences, encoder, seen)
+    right = np.array([words is not None and words in one.text for one in chosen])
+    asked = Asked(name, features, right, None, None)
+    if not right.any():
+        return asked
+    sentence = chosen[int(np.argmax(right))]
+    text = sentence.text
+    candidates = find_candidates(question, text)
+    asked.spans = candidates.features
+    asked.f1 = np.array([token_f1(text[a:b], line["answers"]) for a, b in candidates.spans])
+    if passages is not None:
+        whole, passage = sources[sentence.rank].passage.text, passages[sentence.rank]
+        span = find_seen(question, whole, passage, (sentence.start, sentence.end))
+        if span is not None:
+            asked.seen = (span[0], token_f1(whole[slice(*span[1])], line["answers"]))
+    return asked
 
 
 def fit_spans(asked: list[Asked]) -> np.ndarray:
@@ -133,7 +180,7 @@ def fit_weights(asked: list[Asked]) -> np.ndarray:
         )
         return float(missed + RIDGE / 2 * weights @ weights)
 
-    return np.asarray(minimize(loss, np.zeros(len(reading.FEATURES))).x)
+    return np.asarray(minimize(loss, np.zeros(known[0].features.shape[1])).x)
 
 
 def _first_three(one: Asked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +202,9 @@ def fit_probability(asked: list[Asked], weights: np.ndarray) -> np.ndarray:
     return np.asarray(minimize(loss, np.array([0.5, 0.5, -4.0])).x)
 
 
-def judged(asked: list[Asked], weights: np.ndarray, coefficients: np.ndarray):
+def judged(
+    asked: list[Asked], weights: np.ndarray, coefficients: np.ndarray
+) -> Iterator[tuple[float, bool]]:
     for one in asked:
         inputs, right = _first_three(one, weights)
         yield from zip((1 / (1 + np.exp(-(inputs @ coefficients)))).tolist(), right, strict=True)

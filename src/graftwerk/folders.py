@@ -58,6 +58,7 @@ _KINDS = {  # the same, by the kind in graft.json or in the marker
 _TYPES = {  # the same, by the type in config.json
     "graftwerk-policy": ("a robot policy", "`graft eval policy`, gw.Policy"),
     "pi0": ("a PI0 robot policy of transformers", "gw.Policy, gw.load, `graft models info`"),
+    "graftwerk-reader": ("a passage reader", "`graft ask`, which has its own"),
     "graftwerk-series": ("a forecaster", "`graft forecast --model`, gw.Forecaster"),
 }
 

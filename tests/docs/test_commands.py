@@ -76,7 +76,7 @@ def test_commands_and_options_in_running_text_exist(where, line):
     words = shlex.split(line)
     assert words[1] in GROUPS or words[1].isupper()
     named = {word.partition("=")[0] for word in words if word.startswith("-")}
-    assert named - {"-1", "-2"} <= OPTIONS | {"--no-header"}
+    assert named - {"-1", "-2"} <= OPTIONS | {"--no-header", "--no-reader"}
 
 
 def test_a_changed_option_is_noticed():

@@ -261,6 +261,7 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
                 k=request.k,
                 writer=request.writer,
                 writer_model=request.writer_model,
+                reader=request.reader,
                 seed=request.seed,
             )
 

@@ -34,6 +34,7 @@ _OWN = {
     "graftwerk-noise-aware-classifier": "noise-aware classifier",
     "graftwerk-series": "forecaster",
     "graftwerk-policy": "robot policy",
+    "graftwerk-reader": "passage reader",
     "pi0": "robot policy",
     "hed": FETCHABLE["hed"].kind,
     "blazepose": FETCHABLE["blazepose"].kind,
@@ -103,6 +104,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
     from ..diffusion.pipeline import load_part
     from ..forecast.candidates import LEADS
     from ..forecast.forecasters import open_forecaster
+    from ..models.language.reader import BASE, load_weights
     from ..policy.network import open_policy
 
     kind = _OWN.get(str(config.get("model_type")), "autoencoder")
@@ -121,6 +123,9 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
             details = {
                 "forecasts": f"{LEADS} values at once, quantiles {levels[0]} to {levels[-1]}"
             }
+        case "passage reader":
+            load_weights(root, model_folder(BASE))
+            details = {"reads with": BASE, "LoRA": f"rank {config['rank']}, 8 bits, not counted"}
         case "robot policy":
             details = open_policy(request.name, request.device).describe()
         case "estimator of edges" | "estimator of key points":
@@ -134,10 +139,11 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
             load_part(root)
             sides = 2 ** (len(config["block_out_channels"]) - 1)
             details = {"latents": f"{config['latent_channels']} channels, 1/{sides} of the sides"}
+    reads = [] if kind in {"noise-aware classifier", "forecaster"} else ["image"]
     return ModelCard(
         name=request.name,
         kind=kind,
-        reads=[] if kind in {"noise-aware classifier", "forecaster"} else ["image"],
+        reads=["text"] if kind == "passage reader" else reads,
         dimension=None,
         fingerprint=fingerprint(root, {}),
         path=str(root),

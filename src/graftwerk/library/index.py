@@ -158,6 +158,7 @@ class Index:
         timeout: float = 60.0,
         evidence: float | None = None,
         show_prompt: bool = False,
+        reader: bool = True,
         seed: int = 0,
         monitor: Monitor | None = None,
     ) -> Answer:
@@ -175,6 +176,7 @@ class Index:
             timeout: seconds without a response after which a server has failed.
             evidence: answerability threshold instead of the calibrated one, 0 to 1.
             show_prompt: include the prompt as it was sent in the answer.
+            reader: let the extractive writer use the trained reader, which builtin/minilm has.
             seed: passed to a server.
             monitor: receives the answer piece by piece as it is written.
 
@@ -198,6 +200,7 @@ class Index:
             timeout=timeout,
             evidence=evidence,
             show_prompt=show_prompt,
+            reader=reader,
             seed=seed,
         )
         with watch.time("open"):
@@ -481,18 +484,16 @@ class Index:
             ).hits
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
-        requested = (request.writer, request.writer_model, request.max_tokens, request.timeout)
-        key = (*requested, request.seed)
+        options: dict[str, Any] = {
+            "model": request.writer_model,
+            "max_tokens": request.max_tokens,
+            "timeout": request.timeout,
+            "seed": request.seed,
+            "reader": request.reader,
+        }
+        key = (request.writer, *options.values())
         if self._writer is None or self._writer[0] != key:
             with named_by_user([request.writer]):
-                made = load_writer(
-                    request.writer,
-                    model=request.writer_model,
-                    encoder=reader,
-                    max_tokens=request.max_tokens,
-                    timeout=request.timeout,
-                    device=self._device,
-                    seed=request.seed,
-                )
+                made = load_writer(request.writer, encoder=reader, device=self._device, **options)
             self._writer = key, made
         return self._writer[1]

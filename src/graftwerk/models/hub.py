@@ -96,6 +96,11 @@ BUILTIN: Mapping[str, Builtin] = {
         "forecasts a time series with quantiles, zero-shot; trained on made-up series",
         "series",
     ),
+    "builtin/reader": Builtin(
+        "passage reader",
+        "finds the words that answer a question in a passage; LoRA for builtin/minilm",
+        "reader",
+    ),
     "builtin/policy": Builtin(
         "robot policy",
         "moves a gripper above the red cube of a Blocks scene, on frozen features of images",

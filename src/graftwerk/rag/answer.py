@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..errors import WriterFailed
+from ..models.language.reading import ExtractiveWriter
 from ..search.results import Hit
 from ..types import Encoder, Monitor, Writer
 from .citations import attribute, check_citations, details_not_in, find_claims, rate_answers
@@ -136,7 +137,8 @@ class Asker:
             claims = find_claims(text)
             checked = check_citations(claims, prompt.sources, self.reader)
             found = attribute(claims, prompt.sources, self.reader)
-            rated = rate_answers(question, [*checked, *found], prompt.sources, self.reader)
+            trained = self.writer.reader if isinstance(self.writer, ExtractiveWriter) else None
+            rated = rate_answers(question, [*checked, *found], prompt.sources, self.reader, trained)
         return {
             "answer": text,
             "abstained": not text,

@@ -12,9 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..models.language.reader import Reader
 from ..models.language.reading import Reading, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
-from ..models.language.spans import find_span
+from ..models.language.spans import READER_SURE, find_seen, find_span
 from ..text_safety import CITATION, strip_controls
 from ..types import Encoder, Source
 from .prompt import numbers_of
@@ -220,12 +221,16 @@ def attribute(
 
 
 def rate_answers(
-    question: str, reports: Sequence[CitationReport], sources: Sequence[Source], encoder: Encoder
+    question: str,
+    reports: Sequence[CitationReport],
+    sources: Sequence[Source],
+    encoder: Encoder,
+    reader: Reader | None = None,
 ) -> list[CitationReport]:
     """Return the reports with the probability that their quotes answer the question."""
     if not reports:
         return []
-    readings = read(question, sources, encoder)
+    readings = read(question, sources, encoder, reader)
     by_number = {source.number: source for source in sources}
     return [_rate(question, one, by_number[one.number], readings) for one in reports]
 
@@ -249,6 +254,11 @@ def _rate(
     first = max(offset + likeliest.sentence.start, report.start)
     last = min(offset + likeliest.sentence.end, report.end)
     span = find_span(question, report.quote[first - report.start : last - report.start])
+    if likeliest.seen is not None:
+        inside = (first - offset, last - offset)
+        seen = find_seen(question, source.passage.text, likeliest.seen, inside)
+        if seen is not None and seen[0] >= READER_SURE:
+            span = seen[1][0] - inside[0], seen[1][1] - inside[0]
     return report.model_copy(
         update={
             "answers": likeliest.probability,

@@ -270,6 +270,7 @@ class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
         default=None, description="model name to request from the server"
     )
     k: HitCount = Field(default=5, description="passages offered to the writer")
+    reader: bool = Field(default=True, description="as in `graft ask`")
     held_out: float = Field(
         default=0.25,
         ge=0,

@@ -178,6 +178,10 @@ class AnswerRequest(Request[R_co]):
         description="answerability threshold; default: the calibrated one",
     )
     show_prompt: bool = Field(default=False, description="print the prompt that was sent")
+    reader: bool = Field(
+        default=True,
+        description="let the extractive writer use the trained reader, which builtin/minilm has",
+    )
 
 
 class Ask(AnswerRequest["graftwerk.rag.results.Answer"]):

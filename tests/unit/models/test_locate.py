@@ -191,4 +191,4 @@ def test_a_hub_that_does_not_answer(hub, error, named):
 def test_every_builtin_is_there():
     assert all(locate(name).is_dir() for name in BUILTIN)
     controls = [name for name, entry in BUILTIN.items() if entry.kind == "control branch"]
-    assert len(BUILTIN) - len(controls) == 9
+    assert len(BUILTIN) - len(controls) == 10

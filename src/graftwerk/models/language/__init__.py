@@ -18,6 +18,7 @@ def load_writer(
     timeout: float,
     device: str,
     seed: int,
+    reader: bool = True,
 ) -> Writer:
     """Return the writer called `name`.
 
@@ -29,11 +30,13 @@ def load_writer(
         timeout: seconds of silence after which a server has failed.
         device: where a local model runs.
         seed: passed on to a server; the other writers leave nothing to chance.
+        reader: whether the extractive writer uses the trained reader, where it fits the encoder.
     """
     if name == EXTRACTIVE:
+        from .reader import load_reader
         from .reading import ExtractiveWriter
 
-        return ExtractiveWriter(encoder)
+        return ExtractiveWriter(encoder, load_reader(encoder) if reader else None)
     if name.lower().startswith(("http://", "https://")):
         from .openai_server import ServerWriter
 

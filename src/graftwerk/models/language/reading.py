@@ -5,8 +5,9 @@ headings; the question's words in it and around it; the rank of its passage; and
 what the question asks for (an amount, a time, a person, a reason, a yes or no). The kinds of
 question are those of English; in other languages the cosines and words remain.
 
-The coefficients were fitted by `bench/fit_reading.py` on the question sets in `bench/questions`,
-with the built-in encoder; its docstring says how, and how well they do on a set left out.
+With the built-in encoder, the trained reader (`reader.py`) adds what it finds in the sentence and
+its passage. The coefficients were fitted by `bench/fit_reading.py` on the question sets in
+`bench/questions`; its docstring says how, and how well they do on a set left out.
 """
 
 import re
@@ -21,6 +22,7 @@ from ...data.documents.formats import is_table_path
 from ...errors import BadInput
 from ...text_safety import CITATION
 from ...types import Encoder, Prompt, Source, Vectors
+from .reader import PassageReading, Reader
 from .sentences import NUMBER_WORDS, content_stems, covered, rarity, split_sentences, split_words
 
 # ruff: noqa: RUF001  quotation marks
@@ -201,12 +203,14 @@ class Reading:
         score: what sentences are ordered by.
         probability: that it answers the question.
         vector: of the sentence alone.
+        seen: what the trained reader found in its passage, if it was read.
     """
 
     sentence: Sentence
     score: float
     probability: float
     vector: Float32[np.ndarray, " d"]
+    seen: PassageReading | None = None
 
 
 FEATURES = (
@@ -224,6 +228,14 @@ FEATURES = (
 )
 WEIGHTS = (4.51, 6.35, 1.79, 2.55, 1.89, 2.45, -0.67, 3.57, 1.12, 2.17, -2.96)
 PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
+# of the trained reader: logit that the passage answers, score of the likeliest span in the
+# sentence, and logarithm of the probability that the answer is in the sentence
+READER_FEATURES = (*FEATURES, "relevance", "span", "share")
+READER_WEIGHTS = (
+    3.24, 5.87, 0.23, 2.85, 1.69, 1.65, -0.46, 2.22, 1.15, 2.05, -0.08, 0.17, 0.14, 0.09,
+)  # fmt: skip
+READER_PROBABILITY = (0.22, 0.79, -2.35)
+_LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})
 _HEADING_MARK = re.compile(r"#{1,6}\s")
@@ -231,23 +243,44 @@ _NUMBERED = re.compile(rf"\d[\d.]*\s+(?!(?i:{_MONTH})\b)(?=[A-Z])")
 _LIST_MARK = re.compile(r"(?:[-*+•>|]\s+|\(?\d{1,3}[.)]\s+)+")
 
 
-def read(question: str, sources: Sequence[Source], encoder: Encoder) -> list[Reading]:
+def read(
+    question: str, sources: Sequence[Source], encoder: Encoder, reader: Reader | None = None
+) -> list[Reading]:
     """Return the sentences of the sources, the most likely answer first."""
     sentences = list_sentences(sources)
     if not sentences:
         return []
-    sentences, features, vectors = find_features(question, sentences, encoder)
-    scores = features @ np.array(WEIGHTS)
-    probabilities = probability(scores)
-    return [
-        Reading(sentences[i], float(scores[i]), float(probabilities[i]), vectors[i])
-        for i in np.argsort(-scores, kind="stable")
+    passages = [(source.passage.heading, source.passage.text) for source in sources]
+    found = [] if reader is None else reader.read(question, passages)
+    seen = describe_seen(sentences, found) if found else None
+    sentences, features, vectors = find_features(question, sentences, encoder, seen)
+    fitted = (READER_WEIGHTS, READER_PROBABILITY) if found else (WEIGHTS, PROBABILITY)
+    scores = features @ np.array(fitted[0])
+    values = scores.tolist(), probability(scores, fitted[1]).tolist(), vectors
+    readings = [
+        Reading(one, score, probable, vector, found[one.rank] if found else None)
+        for one, score, probable, vector in zip(sentences, *values, strict=True)
     ]
+    return sorted(readings, key=lambda one: -one.score)
 
 
-def probability(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+def describe_seen(
+    sentences: Sequence[Sentence], found: Sequence[PassageReading]
+) -> Float64[np.ndarray, "n 3"]:
+    """Return the last three of `READER_FEATURES` for each sentence."""
+    rows = []
+    for one in sentences:
+        passage, inside = found[one.rank], (one.start, one.end)
+        span = passage.span(*inside) or (_LEAST, inside)
+        rows.append([passage.relevance, span[0], passage.share(*inside)])
+    return np.maximum(np.array(rows, dtype=np.float64).reshape(-1, 3), _LEAST)
+
+
+def probability(
+    scores: Float64[np.ndarray, " n"], fitted: tuple[float, float, float] = PROBABILITY
+) -> Float64[np.ndarray, " n"]:
     """Return the probability that each of the sentences with these scores answers."""
-    by_score, by_lead, constant = PROBABILITY
+    by_score, by_lead, constant = fitted
     return np.asarray(1 / (1 + np.exp(-(by_score * scores + by_lead * lead(scores) + constant))))
 
 
@@ -259,7 +292,10 @@ def lead(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
 
 
 def find_features(
-    question: str, sentences: Sequence[Sentence], encoder: Encoder
+    question: str,
+    sentences: Sequence[Sentence],
+    encoder: Encoder,
+    seen: Float64[np.ndarray, "n 3"] | None = None,
 ) -> tuple[list[Sentence], Float64[np.ndarray, "n f"], Vectors]:
     """The sentences worth comparing by meaning, what is seen of each (`FEATURES`), and vectors."""
     requested = content_stems(question)
@@ -270,7 +306,8 @@ def find_features(
         covered(requested, stems | content_stems(f"{one.heading} {one.before}"), weights)
         for stems, one in zip(own, sentences, strict=True)
     ]
-    order = np.argsort(-(words + around), kind="stable")[:_READ]
+    worth = words + around if seen is None else words + around + np.exp(seen[:, 2])
+    order = np.argsort(-worth, kind="stable")[:_READ]
     chosen = np.sort(order)
     sentences = [sentences[i] for i in chosen]
 
@@ -301,7 +338,10 @@ def find_features(
         [not _is_sentence(text) for text in texts],
     ]
     alone = vectors[[row_of[text] for text in texts]]
-    return sentences, np.array(columns, dtype=np.float64).T, alone
+    features = np.array(columns, dtype=np.float64).T
+    if seen is not None:
+        features = np.concatenate([features, seen[chosen]], axis=1)
+    return sentences, features, alone
 
 
 def list_sentences(sources: Sequence[Source]) -> list[Sentence]:
@@ -354,11 +394,13 @@ class ExtractiveWriter:
 
     Args:
         encoder: compares sentences with the question.
+        reader: the trained reader; None for the rules alone.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, reader: Reader | None = None) -> None:
         self.name = "extractive"
         self.extractive = True
+        self.reader = reader
         self._encoder = encoder
 
     def count_tokens(self, text: str) -> int:
@@ -376,7 +418,7 @@ class ExtractiveWriter:
                 "the extractive writer got no documents to quote.",
                 "Let -k be 1 or more, or name a language model with --writer.",
             )
-        chosen = self._choose(read(prompt.question, prompt.sources, self._encoder))
+        chosen = self._choose(read(prompt.question, prompt.sources, self._encoder, self.reader))
         quoted = {reading.sentence.text for reading in chosen}
         for position, reading in enumerate(chosen):
             one = reading.sentence

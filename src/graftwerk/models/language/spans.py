@@ -9,10 +9,12 @@ a section's number or the price of something else, is never the span, however we
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from .reader import PassageReading
 from .reading import COUNT, HOLDS, NUMBER, UNIT, Kind, is_numbered_heading, kind_of
 from .sentences import LABEL, content_stems, stem
 
@@ -62,6 +64,7 @@ WEIGHTS = (
     1.97, 1.64, -1.69, -0.97, -0.97, -2.48, -1.95, -2.27, 1.34, 1.9, 1.86, -1.33, 1.89, 2.34,
     -2.12, -1.83, -2.0, 0.51, 0.68, -0.27, 2.42,
 )  # fmt: skip
+READER_SURE = -4.0  # score of the reader's span from which it replaces that of the rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,30 @@ def find_span(question: str, sentence: str) -> tuple[int, int] | None:
         return None
     scores = found.features @ np.array(WEIGHTS)
     return found.spans[int(np.argmax(np.where(found.fits, scores, -np.inf)))]
+
+
+def find_seen(
+    question: str, text: str, seen: PassageReading, inside: tuple[int, int]
+) -> tuple[float, tuple[int, int]] | None:
+    """Return the span that the trained reader prefers between two characters, and its score.
+
+    It is in one cell of a table. Below a score of `READER_SURE`, the rules do better.
+    """
+    first, last = inside
+    cells = split_cells(question, text[first:last])
+    spans = [seen.span(first + a, first + b) for a, b in cells]
+    return max((span for span in spans if span is not None), default=None)
+
+
+def split_cells(question: str, sentence: str) -> list[tuple[int, int]]:
+    """Return the cells of a row of a table; of other sentences the whole."""
+    tokens = _Tokens(question, sentence)
+    borders = [
+        tokens.starts[n]
+        for n in range(1, len(tokens.texts))
+        if tokens.texts[n - 1] == "|" or tokens.begins_cell(n)
+    ]
+    return list(pairwise([0, *borders, len(sentence)]))
 
 
 def find_candidates(question: str, sentence: str) -> Candidates:

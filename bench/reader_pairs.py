@@ -1,0 +1,225 @@
+"""Question-passage pairs of QED (Natural Questions) and COVID-QA, with and without the answer.
+
+A pair without an answer has the passage whose sentence with the answer was taken out, or one that
+shares words with the question but does not hold the answer's. Paragraphs that are also in QED's
+development set are left out, as that set is reported.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from graftwerk.models.language.sentences import split_sentences
+
+WORDS = 105  # most words of a passage
+NEAREST = 12  # similar passages, of which one is taken
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A question and a passage under a heading; `span` is where its answer is, None without."""
+
+    question: str
+    heading: str
+    passage: str
+    span: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Known:
+    """A question with its answer in a whole text."""
+
+    question: str
+    title: str
+    text: str
+    sentences: tuple[tuple[int, int], ...]
+    span: tuple[int, int]
+    document: str
+
+
+def _bounds(starts: list[int], text: str) -> tuple[tuple[int, int], ...]:
+    starts = starts or [0]
+    ends = [*starts[1:], len(text)]
+    return tuple((a, b) for a, b in zip(starts, ends, strict=True) if text[a:b].strip())
+
+
+@cache
+def read_qed(folder: Path) -> list[Known]:
+    """Read the training files, in the first or the latest of QED's formats."""
+    found = []
+    for file in sorted(folder.glob("*train*.jsonlines")):
+        for line in file.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            text = row["paragraph_text"]
+            if "answer_spans" in row:
+                spans = [(a, b) for a, b in row["answer_spans"]]
+            else:
+                answers = row["original_nq_answers"][:1]
+                spans = [(part["start"], part["end"]) for one in answers for part in one]
+            if len(spans) != 1:
+                continue
+            sentences = _bounds(row["sentence_starts"], text)
+            title = row["title_text"]
+            found.append(Known(row["question_text"], title, text, sentences, spans[0], title))
+    return found
+
+
+@cache
+def read_covid(folder: Path) -> list[Known]:
+    """Read the latest of the files; long answers are left out."""
+    file = max(folder.glob("*.json"))
+    found = []
+    for number, article in enumerate(json.loads(file.read_text("utf-8"))["data"]):
+        for paragraph in article["paragraphs"]:
+            text = paragraph["context"]
+            sentences = tuple(split_sentences(text))
+            for row in paragraph["qas"]:
+                answer = row["answers"][0]
+                words = answer["text"].strip().rstrip(".")
+                start = text.find(words, max(0, answer["answer_start"] - 200))
+                if 0 < len(words) <= 160 and start >= 0:
+                    span = (start, start + len(words))
+                    found.append(
+                        Known(row["question"], "", text, sentences, span, f"article {number}")
+                    )
+    return found
+
+
+def _asked(question: str, chance: random.Random) -> str:
+    question = question.rstrip(" ?")
+    return question + ("?" if chance.random() < 0.7 else "")
+
+
+def _heading(one: Known, chance: random.Random) -> str:
+    return one.title if chance.random() < 0.4 else ""
+
+
+def answered(one: Known, chance: random.Random) -> Pair | None:
+    """The pair of a question and some sentences around its answer."""
+    holding = [n for n, (a, b) in enumerate(one.sentences) if a < one.span[1] and b > one.span[0]]
+    if not holding:
+        return None
+    first, last = holding[0], holding[-1] + 1
+    most = chance.randint(30, WORDS)
+
+    def words(a: int, b: int) -> int:
+        return len(one.text[one.sentences[a][0] : one.sentences[b - 1][1]].split())
+
+    while True:
+        grown = [
+            (a, b)
+            for a, b in ((first - 1, last), (first, last + 1))
+            if a >= 0 and b <= len(one.sentences) and words(a, b) <= most
+        ]
+        if not grown:
+            break
+        first, last = chance.choice(grown)
+    start, end = one.sentences[first][0], one.sentences[last - 1][1]
+    span = (one.span[0] - start, one.span[1] - start)
+    return Pair(_asked(one.question, chance), _heading(one, chance), one.text[start:end], span)
+
+
+def withheld(one: Known, chance: random.Random) -> Pair | None:
+    """The pair without the sentence that answers; None where the rest repeats the answer."""
+    pair = answered(one, chance)
+    if pair is None or pair.span is None:
+        return None
+    words = one.text[slice(*one.span)].lower().strip()
+    rest = [one.text[a:b].strip() for a, b in one.sentences if b <= one.span[0] or a >= one.span[1]]
+    where = next(n for n, (a, b) in enumerate(one.sentences) if b > one.span[0])
+    first = max(0, where - chance.randint(1, 4))
+    kept = []
+    for sentence in rest[first:]:
+        if sum(len(s.split()) for s in kept) + len(sentence.split()) > WORDS:
+            break
+        kept.append(sentence)
+    text = " ".join(kept)
+    if len(text.split()) < 12 or words in text.lower():
+        return None
+    return replace(pair, passage=text, span=None)
+
+
+def similar(known: list[Known], chance: random.Random) -> Iterator[Pair]:
+    """Pairs of a question and another text that shares words with it, without its answer."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = [chunk for one in known if (chunk := _chunk(one, chance))]
+    reads = TfidfVectorizer(stop_words="english", sublinear_tf=True)
+    rows = reads.fit_transform([f"{t} {text}" for _, t, text in texts])
+    order = list(range(len(known)))
+    chance.shuffle(order)
+    for n in order:
+        one = known[n]
+        scores = (rows @ reads.transform([one.question]).T).toarray()[:, 0]
+        answer = one.text[slice(*one.span)].lower().strip()
+        near = np.argsort(-scores)[:NEAREST].tolist()
+        fitting = [i for i in near if texts[i][0] != one.text and answer not in texts[i][2].lower()]
+        if fitting:
+            _, title, text = texts[chance.choice(fitting)]
+            heading = title if chance.random() < 0.4 else ""
+            yield Pair(_asked(one.question, chance), heading, text, None)
+
+
+def _chunk(one: Known, chance: random.Random) -> tuple[str, str, str] | None:
+    first = chance.randrange(len(one.sentences)) if one.sentences else 0
+    first = first if len(one.sentences) > 8 else 0
+    text = one.text[one.sentences[first][0] :] if one.sentences else one.text
+    words = text.split(" ")[: chance.randint(60, WORDS)]
+    return (one.text, one.title, " ".join(words)) if len(words) > 20 else None
+
+
+def _divide(known: list[Known]) -> tuple[list[Known], list[Known]]:
+    """Parts to train on and to hold out, by document."""
+    names = sorted({one.document for one in known})
+    held = set(names[::20])
+    return (
+        [one for one in known if one.document not in held],
+        [one for one in known if one.document in held],
+    )
+
+
+def _reported(folder: Path) -> set[str]:
+    return {
+        json.loads(line)["paragraph_text"]
+        for file in folder.glob("*dev*.jsonlines")
+        for line in file.read_text("utf-8").splitlines()
+    }
+
+
+def _sets(qed: Path, covid: Path) -> list[list[Known]]:
+    reported = _reported(qed)
+    if not reported:
+        raise SystemExit(f"{qed} has no *dev*.jsonlines, whose paragraphs are left out.")
+    return [[one for one in read_qed(qed) if one.text not in reported], read_covid(covid)]
+
+
+def make_pairs(qed: Path, covid: Path, count: int, chance: random.Random) -> list[Pair]:
+    """Return `count` pairs: 62 % with an answer, 19 % with it withheld, 19 % similar."""
+    pairs: list[Pair] = []
+    for known, share in zip(_sets(qed, covid), (0.87, 0.13), strict=True):
+        train, _ = _divide(known)
+        for makes, part in ((answered, 0.62), (withheld, 0.19)):
+            made: list[Pair] = []
+            while len(made) < count * share * part:
+                order = chance.sample(train, len(train))
+                made += [pair for one in order if (pair := makes(one, chance)) is not None]
+            pairs += made[: int(count * share * part)]
+        near = similar(train, chance)
+        wanted = int(count * share * 0.19)
+        pairs += [pair for pair, _ in zip(near, range(wanted), strict=False)]
+    return pairs
+
+
+def held_out(qed: Path, covid: Path, chance: random.Random) -> dict[str, list[Pair]]:
+    """Return pairs of documents that `make_pairs` does not use."""
+    found = {}
+    for name, known in zip(("qed", "covid"), _sets(qed, covid), strict=True):
+        held = _divide(known)[1][:90]
+        made = [makes(one, chance) for makes in (answered, withheld) for one in held]
+        found[name] = [pair for pair in made if pair is not None]
+    return found

@@ -88,7 +88,11 @@ def test_no_path_may_be_empty(command) -> None:
         (["serch"], "search"),
         (["search"], "QUERY requires an argument"),
         (["search", "x", "-k", "many"], "-k 'many' is not valid: it must be a whole number."),
-        (["fit", "x", "--out", "o", "--layer", "top"], "not valid: it must be a whole number or all."),
+        (["generate", "--steps", "1.5"], "--steps '1.5' is not valid: it must be a whole number."),
+        (
+            ["fit", "x", "--out", "o", "--layer", "top"],
+            "not valid: it must be a whole number or all.",
+        ),
         (["search", "x", "-k", "-3"], "-3 is not valid: it must be at least 0."),
         (["search", "x", "--mode", "hybird"], 'Did you mean "hybrid"?'),
         (["search", "x", "--kk", "3"], "Unknown option"),

@@ -100,6 +100,8 @@ def test_a_clean_classifier_guides_too(draw):
     assert own.guides[0].first < 0
     with pytest.raises(UnknownName, match="a tree, a house"):
         draw("class=red cube:2", guide_labels=["a tree", "a house"], **options)
+    with pytest.raises(BadInput, match="'a tree' is the only class"):
+        draw("class=a tree:2", guide_labels=["a tree"], **options)
 
 
 def test_a_repeat_is_the_same_image(draw, tmp_path):

@@ -203,7 +203,8 @@ def open_controls(
     """
     if not loaded:
         return OpenControls()
-    targets, terms, notes = [], [], ImageNotes()
+    targets: list[ControlTarget] = []
+    terms, notes = [], ImageNotes()
     for one in loaded:
         control, branch = one.control, one.branch.branch
         for image in (control.source, *control.masks):

@@ -10,11 +10,11 @@ from PIL import Image
 from graftwerk.cli.images import retained_lines
 from graftwerk.commands import generate
 from graftwerk.controlnet.branch import Shape, make_branch
-from graftwerk.controlnet.checkpoint import write_controlnet
+from graftwerk.controlnet.checkpoint import open_branch, write_controlnet
 from graftwerk.controlnet.inputs import levels_of, mask_of
 from graftwerk.controlnet.spec import ControlSpec, NamedImage, branch_folders, parse_control
 from graftwerk.diffusion.pipeline import load_diffusion
-from graftwerk.errors import BadInput, UnknownName
+from graftwerk.errors import BadFile, BadInput, UnknownName
 from graftwerk.requests.generate import Generate
 from graftwerk.types import Silent
 
@@ -161,6 +161,11 @@ def test_two_controls_of_a_kind_are_measured_each(
     assert set(report.pictures[0].kept) == {"canny", "canny 2"}
     turned = measured(*reversed(files)).controls  # their outputs are added, in any order
     assert [one.value for one in turned] == pytest.approx([second.value, first.value], abs=0.05)
+
+
+def test_the_folder_of_a_training_is_not_its_branch(tmp_path, text_pipeline, branch):
+    with pytest.raises(BadFile, match=r"contains no control branch\. It holds one in .*branch"):
+        open_branch(branch.parent, load_diffusion(str(text_pipeline), "cpu"))
 
 
 def test_reuse_says_what_it_costs(tmp_path, captioned_images, text_pipeline, branch):

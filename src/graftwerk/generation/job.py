@@ -351,7 +351,7 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
     images = [*photos.values(), *(aim.image.image for aim in aims if aim.image is not None)]
     images += [] if options.start is None else [options.start.image.image]
     note_unlike_blocks(
-        images, "given image", model.name, monitor,
+        images, "input image", model.name, monitor,
         advice="what follows them is generated as a Blocks scene; for photographs take a model and "
         "branches of your own: --model, --branch",
         device=model.device,
@@ -378,7 +378,7 @@ def _read_prompts(
         return texts, reader.read([request.negative.strip()]), cut
     if prompt or options.regions:
         return texts, reader.read_nothing(texts), cut
-    if not controlled:
+    if not controlled and not options.request.guide:
         monitor.note("no prompt: the model generates whatever it likes")
     return texts, None, cut
 

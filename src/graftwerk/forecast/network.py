@@ -60,7 +60,9 @@ class SeriesForecaster(nn.Module):
         self.config = dict(config)
         width, heads, layers = (int(config[name]) for name in ("width", "heads", "layers"))
         if not (1 <= heads <= width <= _WIDEST and width % heads == 0 and 1 <= layers <= _DEEPEST):
-            raise ValueError(f"a width of {width}, {heads} heads and {layers} layers cannot be built")
+            raise ValueError(
+                f"a width of {width}, {heads} heads and {layers} layers cannot be built"
+            )
         self.past = nn.Linear(_CHANNELS * PATCH, width)
         self.ahead = nn.Linear((len(NAMES) + 1) * PATCH, width)
         self.facts = nn.Linear(FACTS, width)

@@ -335,6 +335,17 @@ def test_pip_itself_brings_a_wheel_and_runs_nothing(cache, tmp_path, monkeypatch
     assert [path.name for path in inbox.iterdir()] == ["tiny_model-1.0-py3-none-any.whl"]
     with pytest.raises(BadFile, match=r"the package index has no tiny-model==2\.0"):
         fetch.download("tiny-model==2.0", inbox, Silent())
+    with pytest.raises(Failure, match="no version of other-model: the package index does not"):
+        fetch.download("other-model==2.0", inbox, Silent())
+
+
+def test_a_dead_index_without_retries_is_not_called_empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    with pytest.raises(Failure, match="or does not answer"):
+        fetch.download("tiny-model==2.0", tmp_path, Silent())
 
 
 def test_the_sandbox_refuses_connections_and_programs():

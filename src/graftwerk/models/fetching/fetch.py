@@ -161,6 +161,12 @@ def download(package: str, place: Path, monitor: Monitor) -> None:
             f"the package index does not answer, so {package} cannot be fetched.",
             f"Check the network and {client}'s settings ({client} config list), then try again.",
         )
+    if "(from versions: none)" in said:  # without retries, pip says the same of a dead index
+        raise Failure(
+            f"pip found no version of {package.partition('==')[0]}: the package index does not "
+            "carry it, or does not answer.",
+            "Check the network and pip's settings (pip config list), or name another index.",
+        )
     if any(sign in said for sign in _ABSENT):
         raise BadFile(
             f"the package index has no {package}.",

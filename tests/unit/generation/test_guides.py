@@ -145,7 +145,7 @@ def test_an_unknown_class_names_its_neighbours(draw):
 
 
 def test_a_scale_that_is_too_high_says_which_held(draw):
-    with pytest.raises(Failure, match=r"step 1 of 3 .*red cube at 1e\+30.*held: class=red cube:"):
+    with pytest.raises(Failure, match=r"step 1 of 3 .*red cube at 1e\+30.*finite: class=red cube:"):
         draw("class=red cube:1e30", guide_plain=True)
 
 

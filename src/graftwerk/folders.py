@@ -72,7 +72,7 @@ def contents(folder: Path) -> tuple[str, str] | None:
     for kind in kinds & set(_KINDS):
         return _KINDS[kind]
     model = _entry(folder / "config.json", "model_type")
-    usual = f"a model of type {model!r}", "`graft models info`, and as --model or --encoder"
+    usual = f"a model of type {model!r}", "`graft models info`, `graft fit --model` or --encoder"
     return _TYPES.get(model, usual) if model else None
 
 

@@ -88,6 +88,7 @@ def test_no_path_may_be_empty(command) -> None:
         (["serch"], "search"),
         (["search"], "QUERY requires an argument"),
         (["search", "x", "-k", "many"], "-k 'many' is not valid: it must be a whole number."),
+        (["generate", "--steps", "1.5"], "--steps '1.5' is not valid: it must be a whole number."),
         (
             ["fit", "x", "--out", "o", "--layer", "top"],
             "not valid: it must be a whole number or all.",

@@ -183,7 +183,7 @@ def require_base(bundle: Bundle, name: str, *fingerprints: str) -> None:
     """
     if bundle.base_fingerprint not in fingerprints:
         raise WrongBase(
-            f"the {bundle.kind} in {bundle.folder}",
+            f"the {_NAMES.get(bundle.kind, bundle.kind)} in {bundle.folder}",
             f"{bundle.base_name} with fingerprint {bundle.base_fingerprint[:12]}",
             f"{name} with fingerprint {fingerprints[0][:12]}",
             "Name the model that it was made on, or make it again on this one.",

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
 
 from .. import files
+from ..data.images import NEARNESS
 from ..metrics.plots import image_sheet
 from ..settings import settings
 from .captions import caption_of
@@ -248,5 +249,9 @@ def _write_scene(folder: Path, number: int, scene: Scene, size: int) -> dict[str
 
 def _write_image(path: Path, image: Any) -> None:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    Image.fromarray(image).save(path, format="PNG")
+    marks = PngInfo()
+    if image.dtype == np.uint16:
+        marks.add_text(*NEARNESS)
+    Image.fromarray(image).save(path, format="PNG", pnginfo=marks)

@@ -12,7 +12,7 @@ from operator import or_
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from cyclopts import App, Group, Parameter, Token
+from cyclopts import App, CoercionError, Group, Parameter, Token
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -190,14 +190,15 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
     default = info.get_default(call_default_factory=True)
     common = name in Request.model_fields
     names = _SHORT.get(name)
+    annotation: Any = _without_limits(info.annotation)
+    whole = annotation in (int, int | None)
     option = Parameter(
         name=names,
         help=_help(info),
         negative=None if info.annotation in (bool, bool | None) else (),
         group=_ARGUMENTS if positional else (_COMMON if common else _group_of(info)),
-        converter=_as_written if holds_path(info.annotation) else None,
+        converter=_as_written if holds_path(info.annotation) else _whole_number if whole else None,
     )
-    annotation: Any = _without_limits(info.annotation)
     kinds = inspect.Parameter
     return inspect.Parameter(
         name,
@@ -215,6 +216,14 @@ def _group_of(info: FieldInfo) -> Group:
 def _as_written(_: Any, tokens: Sequence[Token]) -> str:
     """Keep a path as text, since `Path("")` would become `Path(".")`."""
     return tokens[0].value
+
+
+def _whole_number(_: Any, tokens: Sequence[Token]) -> int:
+    """Refuse 1.5, which cyclopts would round."""
+    try:
+        return int(tokens[0].value)
+    except ValueError as error:
+        raise CoercionError(token=tokens[0], target_type=int) from error
 
 
 def _without_limits(annotation: Any) -> Any:

@@ -54,7 +54,7 @@ def retained_lines(report: reports.Generation) -> list[str]:
             value = f"{one.value:.3g}, by chance {one.chance:.3g}"
             value += "" if one.alone is None else f", without control {one.alone:.3g}"
         weight = one.blocks or f"{one.weight:g}"
-        lines.append(f"kept of {one.kind} (weight {weight}): {one.measure} {value}")
+        lines.append(f"fidelity to {one.kind} (weight {weight}): {one.measure} {value}")
         if one.reused is not None and one.anew is not None:
             lines.append(
                 f"  reuse costs: {one.reused:.3g} with it, {one.anew:.3g} without, of the first "
@@ -120,8 +120,8 @@ def verdict_lines(report: reports.GuideVerdicts) -> list[str]:
     return [
         *check_table(report.pictures),
         f"real images{requested}? ! marks what speaks against it; residual, spectrum, "
-        f"neighbours and probe are distances from {report.real} real images, 1 is what 95 % of "
-        f"these keep, {report.limit:g} the limit of each ({report.seconds:.1f} s)",
+        f"neighbours and probe are distances from {report.real} real images: 95 % of these are "
+        f"within 1, and {report.limit:g} is the limit of each ({report.seconds:.1f} s)",
         *self_test_lines(report.self_test),
     ]
 

@@ -292,7 +292,7 @@ def _(report: Generation) -> list[str]:
     for cell in report.grid if report.grid and report.grid[0].kept else []:
         values = ", ".join(f"{name} {printable(value)}" for name, value in cell.values.items())
         retained = [f"{k} {v:.3g} (by chance {cell.chance[k]:.3g})" for k, v in cell.kept.items()]
-        lines.append(f"{values}: kept of {', '.join(retained)}")
+        lines.append(f"{values}: fidelity to {', '.join(retained)}")
     return [
         *lines,
         f"{counted(len(report.pictures), 'image')} of {report.width} x {report.height} pixels, "

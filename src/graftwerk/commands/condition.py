@@ -71,7 +71,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
     out_of_distribution = None
     if image is not None and by == PERCEPTION:
         out_of_distribution = note_unlike_blocks(
-            [image], "this image", PERCEPTION, monitor, advice=ESTIMATOR_ADVICE,
+            [image], "image", PERCEPTION, monitor, advice=ESTIMATOR_ADVICE,
             device=request.device,
         )  # fmt: skip
     sampled = _pixels_drawn(made)
@@ -157,10 +157,9 @@ def _checked(request: MakeCondition) -> canny.CannySettings:
     if request.out.suffix.lower() != ".png" or request.out.is_dir():
         raise BadFile(f"{request.out} cannot be a PNG file.", "Name a file that ends in .png.")
     if (request.image is None) == (request.scene is None):
-        given = "neither an image nor" if request.image is None else "both an image and"
-        raise BadInput(
-            f"{given} a scene was given.", "Name an image, or a scene's number with --scene."
-        )
+        none = request.image is None
+        given = "neither an image nor a scene was" if none else "both an image and a scene were"
+        raise BadInput(f"{given} given.", "Name an image, or a scene's number with --scene.")
     methods = {
         "--scene": request.scene is not None,
         "--finished": request.finished,
@@ -323,7 +322,7 @@ def findings(found: Figures) -> list[str]:
             gains = [_fidelity(one) - _fidelity(two) for one, two in pairs]
             mean, margin = student(gains)
             if margin is None:
-                reported = "one seed says nothing of its interval"
+                reported = "one seed gives no interval"
             elif abs(mean) <= margin:
                 reported = "no difference beyond the interval"
             else:

@@ -156,10 +156,13 @@ def read_branch(
     if config.get("model_type") == _MODEL_TYPE:
         _require_own_base(folder, config, base_name, base_fingerprints)
         return _read_own(folder, config, network)
+    inside = folder / "branch"
     raise BadFile(
         f"{folder} contains no control branch.",
-        "Name a folder that `graft control train` wrote, a ControlNetModel of diffusers, or a "
-        "built-in one (graft models list).",
+        f"It holds one in {inside}: name that."
+        if inside.is_dir()
+        else "Name the folder OUT/branch of `graft control train`, a ControlNetModel of diffusers, "
+        "or a built-in one (graft models list).",
     )
 
 

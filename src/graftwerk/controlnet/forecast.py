@@ -137,7 +137,7 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
             _GAIN,
         )
     else:
-        reason = f"in the first {until:,} steps nothing grows"
+        reason = f"in the first {until:,} steps nothing grows" if until else "too few steps"
         return Forecast(None, None, None, until, gap, gain, reason)
     clocks_at = law.reaches(requested)
     if law is gain:  # what is unsure is the level, far more than the law

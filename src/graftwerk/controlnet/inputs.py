@@ -138,10 +138,12 @@ class ControlTarget:
     """A condition that images should follow.
 
     Attributes:
+        name: its kind; with a number from the second of that kind on.
         fingerprint: of map, mask and branch.
         read: how the condition is read out of generated images; None: as of Blocks scenes.
     """
 
+    name: str
     control: ControlInput
     condition: Condition
     map: UInt8[np.ndarray, "h w 3"]
@@ -201,7 +203,8 @@ def open_controls(
     """
     if not loaded:
         return OpenControls()
-    targets, terms, notes = [], [], ImageNotes()
+    targets: list[ControlTarget] = []
+    terms, notes = [], ImageNotes()
     for one in loaded:
         control, branch = one.control, one.branch.branch
         for image in (control.source, *control.masks):
@@ -211,7 +214,9 @@ def open_controls(
         mask = mask_of(control.masks, size, model.device)
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
         digest = hashlib.sha256(one.branch.fingerprint.encode() + content).hexdigest()
-        targets.append(ControlTarget(control, condition, finished, digest, read))
+        number = 1 + sum(other.control.kind == control.kind for other in targets)
+        name = control.kind if number == 1 else f"{control.kind} {number}"
+        targets.append(ControlTarget(name, control, condition, finished, digest, read))
         with torch.inference_mode():
             hint = branch.read(to_values(finished[None]).to(model.device, model.dtype))
         lowest, highest = levels_of(control.first, control.last, sigmas)
@@ -270,7 +275,7 @@ def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float
 
 @dataclass(frozen=True, slots=True)
 class ControlFidelity:
-    """Fidelity of an image to its controls, by their kind.
+    """Fidelity of an image to its controls, by their name.
 
     Attributes:
         values: in each measure's unit.
@@ -301,10 +306,10 @@ def measure_controls(
         if not target.is_measured:
             continue
         maps = np.repeat(target.map[None], len(rows), axis=0)
-        kind, found = target.control.kind, target.condition.fidelity(maps, rows, target.read)
+        name, found = target.name, target.condition.fidelity(maps, rows, target.read)
         columns = (found.values, found.chance, found.scores)
         for one, value, chance, score in zip(found_all, *columns, strict=True):
             if not np.isnan(score):
-                one.values[kind], one.chance[kind] = float(value), float(chance)
+                one.values[name], one.chance[name] = float(value), float(chance)
                 one.scores.append(float(score))
     return found_all

@@ -281,7 +281,7 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path | Im
     if missing:
         raise BadInput(
             f"{len(missing)} of {len(images)} images have no condition in {where}: {few(missing)}.",
-            "Bring one for each image, of the same name, or none to have them made.",
+            "Provide one with the same name for each, or leave --conditions out to compute them.",
         )
     return [condition for condition in chosen if condition is not None]
 

@@ -371,6 +371,7 @@ def image_html(image: "Image", text: str) -> str:
 
 _BITS = (8, 10, 12, 14, 16)  # bit depths of cameras and scanners, in files of 16 or 32 bits
 _MILLIMETERS = 20_000  # range of depth cameras; maps of nearness fill their 16 bits
+NEARNESS = ("Depth", "nearness")  # text in a PNG of inverse depth, which is not in millimeters
 _ROWS = 1 << 22  # pixels scaled at a time
 _SAMPLES, _PHOTOMETRIC = 339, 262  # TIFF tags
 _UNSIGNED, _WHITE_IS_ZERO = 1, 0
@@ -396,8 +397,11 @@ def to_8_bits(image: "Image", depth: bool, clear: int | None) -> "tuple[Image, l
     finite = np.isfinite(values) if values.dtype.kind == "f" else None
     known = values if finite is None or finite.all() else values[finite]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    if depth and 0 <= low < high <= _MILLIMETERS and image.mode.startswith("I;16"):
-        return Images.fromarray(_nearness(values)), ["millimeters to nearness, 0 as far"]
+    if depth and 0 <= low < high and image.mode.startswith("I;16"):
+        if image.info.get(NEARNESS[0]) == NEARNESS[1]:
+            return Images.fromarray(_nearness(values, 1)), ["16 bits of nearness, 0 as far"]
+        if high <= _MILLIMETERS:
+            return Images.fromarray(_nearness(values, -1)), ["millimeters to nearness, 0 as far"]
     black, white, note = _range(values, low, high)
     notes = [note]
     levels = np.empty(values.shape, dtype=np.uint8)
@@ -440,11 +444,11 @@ def _is_widened(values: np.ndarray) -> bool:
     return bool((values % 257 == 0).all())
 
 
-def _nearness(millimeters: np.ndarray) -> np.ndarray:
-    """Return inverse distances from 0 (far) to 255 (near); missing values count as far."""
-    known = millimeters > 0
-    nearness = np.zeros(millimeters.shape)
-    nearness[known] = 1 / millimeters[known]
+def _nearness(values: np.ndarray, power: int) -> np.ndarray:
+    """Return `values ** power` from 0 (far) to 255 (near); missing values count as far."""
+    known = values > 0
+    nearness = np.zeros(values.shape)
+    nearness[known] = values[known].astype(np.float64) ** power
     low, high = nearness[known].min(), nearness[known].max()
     levels = np.rint(255 * (nearness - low) / max(high - low, 1e-12)).clip(0, 255)
     return np.asarray(levels, dtype=np.uint8)

@@ -180,7 +180,7 @@ def sample_batch(
         sampled = sampled if start is None else start.end(sampled)
     if not bool(torch.isfinite(sampled).all()):
         raise Failure(
-            f"model {model.name!r} drew values that are not finite.",
+            f"model {model.name!r} generated values that are not finite.",
             "Try more steps, a smaller --cfg, or check the model with its own library.",
         )
     return sampled

@@ -432,7 +432,7 @@ class NetworkDenoiser:
             BadInput: the U-Net's attention is of another kind.
         """
         if not self._keeps_prompts:
-            raise BadInput("only the attention of a U-Net can be held.", "Leave --source out.")
+            raise BadInput("--source edits with models that have a U-Net only.", "Leave it out.")
         return self._like(self._control, self._perturbed, (rows, words))
 
     def _like(

@@ -120,7 +120,7 @@ def explain_overflow(
         else:
             overflows = middle
     predicted = ", ".join(f"{term.name}:{term.scale:g}" for term in _weaker(steer, held).terms)
-    return Failure(message, f"This held: {predicted}.")
+    return Failure(message, f"Largest scale that stayed finite: {predicted}.")
 
 
 def _weaker(steer: GradientGuide, power: int) -> GradientGuide:

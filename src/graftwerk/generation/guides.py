@@ -21,7 +21,7 @@ from ..diffusion.guidance import LogProb, Term
 from ..diffusion.noise_schedule import Sigma
 from ..diffusion.noisy_classifier import NoiseAwareClassifier, load_noise_aware, softened, views
 from ..diffusion.pipeline import DiffusionModel
-from ..errors import UnknownName, WrongBase
+from ..errors import BadInput, UnknownName, WrongBase
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes
 from ..models.encoders import load_encoder
 from ..models.hub import locate
@@ -70,6 +70,11 @@ class Joint:
         for label in requested:
             if label not in phrases:
                 raise UnknownName("class", label, names)
+        if len(names) < 2:
+            raise BadInput(
+                f"{names[0]!r} is the only class, so its probability is always 1.",
+                "Name other classes too: --guide-labels can be repeated.",
+            )
         templates = templates_of(self.encoder.folder) if labels else (LOCATION,)
         heads = label_vectors(self.encoder, list(phrases.values()), templates)
         weights = torch.from_numpy(heads).to(self.device)

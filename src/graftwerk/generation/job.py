@@ -351,7 +351,7 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
     images = [*photos.values(), *(aim.image.image for aim in aims if aim.image is not None)]
     images += [] if options.start is None else [options.start.image.image]
     note_unlike_blocks(
-        images, "given image", model.name, monitor,
+        images, "input image", model.name, monitor,
         advice="what follows them is generated as a Blocks scene; for photographs take a model and "
         "branches of your own: --model, --branch",
         device=model.device,
@@ -378,7 +378,7 @@ def _read_prompts(
         return texts, reader.read([request.negative.strip()]), cut
     if prompt or options.regions:
         return texts, reader.read_nothing(texts), cut
-    if not controlled:
+    if not controlled and not options.request.guide:
         monitor.note("no prompt: the model generates whatever it likes")
     return texts, None, cut
 
@@ -446,19 +446,19 @@ def control_reports(
     again = _again(job, [image.number for image in few], monitor)
     alone = [one.values for one in measure_controls(job.controls.targets, free)] if free else []
     for target in job.controls.targets:
-        kind, blocks = target.control.kind, target.control.blocks
-        values = [image.kept[kind] for image in images if kind in image.kept]
+        name, blocks = target.name, target.control.blocks
+        values = [image.kept[name] for image in images if name in image.kept]
         reports.append(
             ControlReport(
-                kind=kind,
+                kind=target.control.kind,
                 weight=target.control.weight,
                 blocks=blocks if blocks == "soft" else ",".join(f"{one:g}" for one in blocks),
                 measure=target.condition.measure,
                 value=_mean(values),
-                chance=_mean([image.chance[kind] for image in images if kind in image.chance]),
-                alone=_mean([found[kind] for found in alone if kind in found]),
-                reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if again else None,
-                anew=_mean([found[kind] for found in again if kind in found]),
+                chance=_mean([image.chance[name] for image in images if name in image.chance]),
+                alone=_mean([found[name] for found in alone if name in found]),
+                reused=_mean([p.kept[name] for p in few if name in p.kept]) if again else None,
+                anew=_mean([found[name] for found in again if name in found]),
             )
         )
     return reports

@@ -150,7 +150,7 @@ def read_record(path: Path) -> Record:
     from PIL import Image, UnidentifiedImageError
 
     if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name an image that `graft generate` drew.")
+        raise BadFile(f"{path} is not a file.", "Name an image that `graft generate` wrote.")
     limits.require_file_size(path, limits.IMAGE_FILE, "image")
     try:
         with Image.open(path, formats=["PNG"]) as image:

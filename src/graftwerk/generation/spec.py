@@ -262,7 +262,7 @@ def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) 
         if mask is not None or strength is not None:
             option = "--inpaint" if mask is not None else f"--strength {strength:g}"
             raise BadInput(
-                f"{option} is of an image to start at, and there is none.", "Name it: --init IMAGE."
+                f"{option} needs an image to start from.", "Add --init IMAGE (in Python: init)."
             )
         return None
     if strength is None:

@@ -17,7 +17,7 @@ from ..controlnet.inputs import LoadedBranch, LoadedControl, load_branch
 from ..controlnet.spec import ControlInput
 from ..diffusion.checkpoint import PipelineFolder
 from ..diffusion.guidance import Contrast, GradientGuide, GuidanceTrace, Term
-from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
+from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion, quiet
 from ..errors import BadInput, WrongBase
 from ..requests.generate import Generate
 from .guides import GuideModels, GuideNetworks, Settings
@@ -180,7 +180,8 @@ class SteeredModel:
             ]
             if found:
                 steer = make_low_rank(network, join(found), self.frozen.fingerprint)
-                steered[part] = steer.apply(network).to(self.frozen.dtype)
+                with quiet():
+                    steered[part] = steer.apply(network).to(self.frozen.dtype)
         return self.frozen.with_networks(steered) if steered else self.frozen
 
     def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:

@@ -250,8 +250,8 @@ def carry_out(
         found = descend_to(request, target, start, monitor)
         if request.space == "latent" and target.latent_loss is not None:
             monitor.note(
-                "the loss is of the latents that were moved, the realism checks read the image "
-                "that was decoded from them: what only the latents held is lost between the two"
+                "the loss is measured on the optimized latents, the realism checks on the decoded "
+                "image: what only the latents contain is lost in decoding"
             )
     verdicts, self_test = _verdicts(request, target, found.pictures, monitor)
     report = Inversion(

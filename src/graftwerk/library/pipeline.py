@@ -167,6 +167,12 @@ class Pipeline:
         """
         pipe = self
         for adapter in adapters:
+            if not callable(getattr(adapter, "apply", None)):
+                raise BadInput(
+                    f"{adapter!r} is not an adapter of a pipeline.",
+                    "Pass a gw.Lora, a guide, or a gw.ControlNet called with its image: "
+                    "branch(image).",
+                )
             pipe = adapter.apply(pipe)
         return pipe
 

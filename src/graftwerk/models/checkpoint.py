@@ -244,7 +244,7 @@ def read_object(path: Path) -> dict[str, Any]:
             f"model folder {path.parent} has no {path.name}.",
             folders.hint_for(
                 path.parent,
-                "Name a folder as the transformers or sentence-transformers library writes it.",
+                "Name a folder as transformers, sentence-transformers or diffusers writes it.",
             ),
         )
     content = files.read_json(path)

@@ -368,7 +368,9 @@ def note_unlike_blocks(
     _, distances = encode_and_compare(encoder, images)
     count = 0 if distances is None else int((distances > _UNLIKE).sum())
     if count:
-        those = f"{what} is" if len(images) == 1 else f"{count:,} of {len(images):,} {what}s are"
+        those = (
+            f"the {what} is" if len(images) == 1 else f"{count:,} of {len(images):,} {what}s are"
+        )
         monitor.note(f"{those} unlike the Blocks scenes that {who} knows; {advice}")
     return count > 0
 

@@ -412,7 +412,10 @@ def _snapshot(name: str, repository: str, revision: str | None, local_only: bool
             "Check name and revision; a gated model needs `hf auth login` first.",
         ) from None
     except errors.HFValidationError as error:
-        raise BadFile(f"{name!r} is not a hub id: {error}.", "Write owner/name@revision.") from None
+        raise BadFile(
+            f"{name!r} is neither a folder nor a hub id.",
+            "Check the path, or write owner/name@rev.",
+        ) from error
     except unreachable:
         return None
     return Path(folder)

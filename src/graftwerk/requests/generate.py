@@ -78,7 +78,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     model: Prompt[PathText] = path_field(
         default=DEFAULT_PIPELINE,
-        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
+        description="builtin/blocks, a folder in diffusers' layout, a checkpoint in one "
+        ".safetensors file, or a hub id NAME@REVISION",
     )
     lora: Prompt[PathTexts] = path_field(
         default=[],
@@ -149,7 +150,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.CONTROLS,
         description=(
             "layers that --pag perturbs, by a part of their name, for example mid or "
-            "up_blocks.0; repeatable [default: mid]"
+            "up_blocks.0; repeatable"
         ),
     )
     autoguide: Guidance[PathTexts] = path_field(

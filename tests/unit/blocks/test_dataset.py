@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import graftwerk as gw
 from graftwerk.blocks.captions import facts_of, parse
 from graftwerk.blocks.map_images import CONDITIONS, condition_images, write_dataset
 from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.blocks.scene import scene_from_json
+from graftwerk.data.images import open_image
 from graftwerk.settings import settings
 
 
@@ -63,3 +65,13 @@ def test_a_number_of_objects(tmp_path: Path) -> None:
     for path in (tmp_path / "a" / "scenes").iterdir():
         assert len(scene_from_json(path.read_text()).objects) == 1
     assert "--seed 8 --objects 1`" in (tmp_path / "a/README.md").read_text()
+
+
+def test_its_depth_maps_are_read_as_nearness_and_not_as_millimeters(tmp_path: Path) -> None:
+    list(write_dataset(tmp_path / "a", 0, 4, 64))
+    for number in range(4):
+        file = str(tmp_path / f"a/conditions/depth/{number:06d}.png")
+        assert "nearness" in open_image(file, depth=True).notes[0]
+        stored = np.asarray(open_image(file, depth=True).image)
+        exact = np.asarray(gw.conditions.of_scene("depth", number, size=64))
+        assert np.abs(stored.astype(int) - exact).max() <= 5  # the sky is at no distance there

@@ -1,6 +1,8 @@
 """`graft generate --lora`: saved low-rank steers on a pipeline."""
 
+import logging
 import shutil
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import pytest
@@ -57,7 +59,11 @@ def pixels(path):
 
 def test_it_changes_the_images_and_at_scale_0_it_does_not(draw, loras):
     frozen = pixels(draw()[0])
+    warned = BufferingHandler(100)
+    logging.getLogger("diffusers").addHandler(warned)
     assert pixels(draw(loras[0])[0]) != frozen
+    logging.getLogger("diffusers").removeHandler(warned)
+    assert warned.buffer == []
     assert pixels(draw(f"{loras[0]}:0.5")[0]) != pixels(draw(loras[0])[0])
     assert pixels(draw(f"{loras[0]}:0")[0]) == frozen
 

@@ -10,11 +10,11 @@ from PIL import Image
 from graftwerk.cli.images import retained_lines
 from graftwerk.commands import generate
 from graftwerk.controlnet.branch import Shape, make_branch
-from graftwerk.controlnet.checkpoint import write_controlnet
+from graftwerk.controlnet.checkpoint import open_branch, write_controlnet
 from graftwerk.controlnet.inputs import levels_of, mask_of
 from graftwerk.controlnet.spec import ControlSpec, NamedImage, branch_folders, parse_control
 from graftwerk.diffusion.pipeline import load_diffusion
-from graftwerk.errors import BadInput, UnknownName
+from graftwerk.errors import BadFile, BadInput, UnknownName
 from graftwerk.requests.generate import Generate
 from graftwerk.types import Silent
 
@@ -123,16 +123,52 @@ def test_masks_that_leave_no_region():
         mask_of([masks["left"], masks["right"]], (16, 16), "cpu")
 
 
-def test_reuse_says_what_it_costs(tmp_path, captioned_images, text_pipeline):
-    branch = tmp_path / "branch"
+@pytest.fixture
+def branch(tmp_path, text_pipeline):
+    """The folder of a branch that changes images."""
+    folder = tmp_path / "branch"
     model = load_diffusion(str(text_pipeline), "cpu")
     made = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
     with torch.no_grad():
         for join in made.joins:
             join.weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(1))
-    branch.mkdir()
-    write_controlnet(branch, made, model.unet)
+    folder.mkdir()
+    write_controlnet(folder, made, model.unet)
+    return folder
 
+
+def test_two_controls_of_a_kind_are_measured_each(
+    tmp_path, captioned_images, text_pipeline, branch
+):
+    files = [captioned_images / "0.png", captioned_images / "1.png"]
+
+    def measured(*files):
+        request = Generate(
+            model=str(text_pipeline),
+            control=[f"canny={file}" for file in files],
+            branch=[f"canny={branch}"],
+            count=2,
+            steps=3,
+            out=tmp_path / "out",
+            device="cpu",
+        )
+        return generate.run_generate(request, Silent())
+
+    report = measured(*files)
+    first, second = report.controls
+    assert (first.kind, second.kind) == ("canny", "canny")
+    assert (first.value, first.chance) != (second.value, second.chance)
+    assert set(report.pictures[0].kept) == {"canny", "canny 2"}
+    turned = measured(*reversed(files)).controls  # their outputs are added, in any order
+    assert [one.value for one in turned] == pytest.approx([second.value, first.value], abs=0.05)
+
+
+def test_the_folder_of_a_training_is_not_its_branch(tmp_path, text_pipeline, branch):
+    with pytest.raises(BadFile, match=r"contains no control branch\. It holds one in .*branch"):
+        open_branch(branch.parent, load_diffusion(str(text_pipeline), "cpu"))
+
+
+def test_reuse_says_what_it_costs(tmp_path, captioned_images, text_pipeline, branch):
     def drawn(reuse, check=True):
         request = Generate(
             model=str(text_pipeline),

@@ -100,6 +100,8 @@ def test_a_clean_classifier_guides_too(draw):
     assert own.guides[0].first < 0
     with pytest.raises(UnknownName, match="a tree, a house"):
         draw("class=red cube:2", guide_labels=["a tree", "a house"], **options)
+    with pytest.raises(BadInput, match="'a tree' is the only class"):
+        draw("class=a tree:2", guide_labels=["a tree"], **options)
 
 
 def test_a_repeat_is_the_same_image(draw, tmp_path):
@@ -143,7 +145,7 @@ def test_an_unknown_class_names_its_neighbours(draw):
 
 
 def test_a_scale_that_is_too_high_says_which_held(draw):
-    with pytest.raises(Failure, match=r"step 1 of 3 .*red cube at 1e\+30.*held: class=red cube:"):
+    with pytest.raises(Failure, match=r"step 1 of 3 .*red cube at 1e\+30.*finite: class=red cube:"):
         draw("class=red cube:1e30", guide_plain=True)
 
 

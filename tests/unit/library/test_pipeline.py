@@ -93,6 +93,12 @@ def test_what_is_refused(pipe, options, error, message):
         pipe.generate("a", **options)
 
 
+def test_a_branch_without_an_image_is_not_an_adapter(pipe):
+    for wrong in (gw.ControlNet("builtin/blocks-depth"), "style"):
+        with pytest.raises(BadInput, match=r"is not an adapter of a pipeline.*branch\(image\)"):
+            pipe.with_(wrong)
+
+
 def test_images_of_every_form_control_alike(text_pipeline, tmp_path):
     from graftwerk.data.image_inputs import as_image
 

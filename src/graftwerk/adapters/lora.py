@@ -367,10 +367,7 @@ def load(folder: Path, network: nn.Module, base_name: str, base_fingerprint: str
 
 
 def load_several(
-    folders: Sequence[tuple[Path, float]],
-    network: nn.Module,
-    base_name: str,
-    base_fingerprint: str,
+    folders: Sequence[tuple[Path, float]], network: nn.Module, base_name: str, base_fingerprint: str
 ) -> LowRank:
     """Load the weighted sum of saved LoRA adapters into a network; see `load`."""
     found = []

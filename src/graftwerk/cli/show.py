@@ -207,7 +207,7 @@ def _(report: RetrievalEvaluation) -> list[str]:
 def _(report: SimilarityEvaluation) -> list[str]:
     return [
         f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on "
-        f"{counted(report.pairs, 'pair')} ({report.encoder}, {report.seconds:.1f} s)",
+        f"{counted(report.pairs, 'pair')} ({report.encoder}, {report.seconds:.1f} s)"
     ]
 
 

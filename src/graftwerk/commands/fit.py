@@ -23,13 +23,7 @@ from ..finetune.results import (
     LoraTrainResult,
     Predictions,
 )
-from ..finetune.saved import (
-    describe_fit,
-    open_fit,
-    require_free,
-    short,
-    training_location,
-)
+from ..finetune.saved import describe_fit, open_fit, require_free, short, training_location
 from ..finetune.scoring import confusions, details, score
 from ..library.fitting import fit_problem, note_out_of_distribution, problem_of
 from ..policy.episodes import is_episodes

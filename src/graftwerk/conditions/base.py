@@ -213,10 +213,7 @@ class Condition:
             )
 
     def fidelity(
-        self,
-        requested: ImageBatch,
-        images: UInt8[np.ndarray, "m a b 3"],
-        read: Read | None = None,
+        self, requested: ImageBatch, images: UInt8[np.ndarray, "m a b 3"], read: Read | None = None
     ) -> Fidelity:
         """Detect the condition in images and compare it with what was requested.
 

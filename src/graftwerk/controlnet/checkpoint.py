@@ -27,10 +27,7 @@ from .transformer import NAMES, TransformerBranch, read_transformer_branch
 KIND = "control"
 _MODEL_TYPE = "graftwerk-branch"
 _OWN, _THEIRS = "model.safetensors", "diffusion_pytorch_model.safetensors"
-_NAMES = {
-    "hint_encoder": "controlnet_cond_embedding",
-    "joins": "controlnet_down_blocks",
-}
+_NAMES = {"hint_encoder": "controlnet_cond_embedding", "joins": "controlnet_down_blocks"}
 _LAST = "controlnet_mid_block"
 _MUST_FIT = ("in_channels", "block_out_channels", "cross_attention_dim", "addition_embed_type")
 
@@ -90,9 +87,7 @@ def _their_config(shape: Shape, network: Any) -> str:
     make: Any = ControlNetModel
     with torch.device("meta"):
         empty = make.from_unet(
-            network,
-            conditioning_embedding_out_channels=shape.widths,
-            load_weights_from_unet=False,
+            network, conditioning_embedding_out_channels=shape.widths, load_weights_from_unet=False
         )
     return str(empty.to_json_string())
 

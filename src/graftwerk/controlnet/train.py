@@ -166,11 +166,7 @@ class Watcher:
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
             image = plot_meter(
-                self.measurements,
-                self.frozen_loss,
-                self.verdict,
-                self._job.plan,
-                self.forecast,
+                self.measurements, self.frozen_loss, self.verdict, self._job.plan, self.forecast
             )
             files.write_bytes(self._folder / PLOT, image)
 
@@ -206,11 +202,7 @@ def train_branch(job: TrainingJob, session: Session, monitor: Monitor) -> Traine
     set_weights(job.branch, {name: learned[name] for name in weights_of(job.branch)})
     put_back(job.unlocked, learned)
     return Trained(
-        outcome,
-        tuple(watcher.measurements),
-        watcher.verdict,
-        watcher.frozen_loss,
-        watcher.forecast,
+        outcome, tuple(watcher.measurements), watcher.verdict, watcher.frozen_loss, watcher.forecast
     )
 
 

@@ -159,9 +159,7 @@ def values_of(row: Mapping[str, Any], besides: set[str]) -> dict[str, tuple[str,
     return values
 
 
-def attributes(
-    rows: Sequence[Mapping[str, tuple[str, ...]]],
-) -> dict[str, list[tuple[str, ...]]]:
+def attributes(rows: Sequence[Mapping[str, tuple[str, ...]]]) -> dict[str, list[tuple[str, ...]]]:
     """Return the columns whose values several items share, by name; an item may lack one.
 
     A column in which the number of distinct values is more than half the number of items, such as

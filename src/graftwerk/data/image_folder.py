@@ -355,10 +355,7 @@ def _images_in(folder: Path) -> Iterator[Path]:
 
 
 def _captions(
-    paths: Sequence[Path],
-    rows: Mapping[Path, ImageRow],
-    caption: str | None,
-    guessed: list[str],
+    paths: Sequence[Path], rows: Mapping[Path, ImageRow], caption: str | None, guessed: list[str]
 ) -> dict[Path, str]:
     if caption is not None:
         return dict.fromkeys(paths, caption.strip())

@@ -39,12 +39,7 @@ _OTHER_SPACINGS = (
     "use_beta_sigmas",
     "use_lu_lambdas",
 )
-_OF_THE_TABLE = (
-    "num_train_timesteps",
-    "beta_schedule",
-    "trained_betas",
-    "rescale_betas_zero_snr",
-)
+_OF_THE_TABLE = ("num_train_timesteps", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 # Options that make a class do something that `denoise(x, sigma)` cannot express.
 _REFUSED: Mapping[str, tuple[Any, str]] = {
     "use_dynamic_shifting": (True, "flow matching"),
@@ -83,7 +78,7 @@ _ONE_MORE = (
 SCHEDULERS = _PRESERVING + EXPLODING + _ONE_MORE
 # Options that a pipeline of diffusers sets itself, whatever its scheduler's file contains.
 _PIPELINE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "StableDiffusionPipeline": {"steps_offset": 1, "clip_sample": False},
+    "StableDiffusionPipeline": {"steps_offset": 1, "clip_sample": False}
 }
 _PIPELINE_CLASSES = {"DDIMPipeline": "DDIMScheduler"}
 

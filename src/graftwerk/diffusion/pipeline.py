@@ -27,12 +27,7 @@ from .unet import NetworkDenoiser, keep_prompts
 
 Precision = Literal["float32", "bfloat16", "float16"]
 # Decoders of 2022 were saved before these layers got their current names.
-_FORMER_NAMES = {
-    "query": "to_q",
-    "key": "to_k",
-    "value": "to_v",
-    "proj_attn": "to_out.0",
-}
+_FORMER_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def load_part(
@@ -280,11 +275,7 @@ class DiffusionModel:
                 "Leave the prompt out." if self.reader is None else "Give it an empty prompt.",
             )
         return NetworkDenoiser(
-            self.unet,
-            self.noise,
-            texts,
-            factor=self.factor,
-            keeps_prompts=self.keeps_prompts,
+            self.unet, self.noise, texts, factor=self.factor, keeps_prompts=self.keeps_prompts
         )
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:

@@ -309,11 +309,7 @@ _PLAIN: Mapping[str, Sampler] = {
 
 
 def find_sampler(
-    name: str,
-    generators: Generators,
-    eta: float = 0.0,
-    noise: Noise | None = None,
-    steps: int = 0,
+    name: str, generators: Generators, eta: float = 0.0, noise: Noise | None = None, steps: int = 0
 ) -> Sampler:
     """Return the sampler with this name.
 

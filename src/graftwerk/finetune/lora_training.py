@@ -61,12 +61,7 @@ class LoraTraining:
 def change_of(before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"]) -> Change:
     """Compare losses on the same samples, with the interval of the paired differences."""
     gain, margin = paired(before, after)
-    return Change(
-        before=float(before.mean()),
-        after=float(after.mean()),
-        gain=gain,
-        margin=margin,
-    )
+    return Change(before=float(before.mean()), after=float(after.mean()), gain=gain, margin=margin)
 
 
 def require_free(out: Path, *inputs: str | Path) -> None:
@@ -137,11 +132,7 @@ def teach(
 
 
 def save_trained(
-    out: Path,
-    steer: LowRank,
-    base_name: str,
-    content: Mapping[str, Any],
-    part: str | None = None,
+    out: Path, steer: LowRank, base_name: str, content: Mapping[str, Any], part: str | None = None
 ) -> int:
     """Replace the training's folder by the adapter, log and plot; return the size in bytes."""
     from ..training.loop import LOG, PLOT

@@ -37,12 +37,7 @@ class Watcher:
     """Validate periodically, store the best weights on disk, and stop early."""
 
     def __init__(
-        self,
-        problem: Problem,
-        tuning: Tuning,
-        folder: Path,
-        precision: Precision,
-        last: int,
+        self, problem: Problem, tuning: Tuning, folder: Path, precision: Precision, last: int
     ) -> None:
         """Watch a run.
 

@@ -236,8 +236,7 @@ class Generation(Report):
         default_factory=list, description="of a grid, each cell, row by row"
     )
     self_test: SelfTest | None = Field(
-        None,
-        description="what realism checks make of images that are not real; null: not asked",
+        None, description="what realism checks make of images that are not real; null: not asked"
     )
     start: StartReport | None = Field(
         default=None, description="what became of the image that sampling started at"

@@ -119,10 +119,7 @@ def open_start(
 
 
 def open_edit(
-    start: OpenStart,
-    request: Generate,
-    steered: SteeredModel,
-    sigmas: Sequence[float],
+    start: OpenStart, request: Generate, steered: SteeredModel, sigmas: Sequence[float]
 ) -> OpenStart:
     """Invert the image to its noise with its own prompt, and find what the edit may change.
 

@@ -209,12 +209,7 @@ class Forecaster:
         return ForecastValues(median, found, tuple(kernel.levels), *seasons)
 
     def backtest(
-        self,
-        series: Any,
-        horizon: int,
-        *,
-        origins: int = 5,
-        covariates: Covariates | None = None,
+        self, series: Any, horizon: int, *, origins: int = 5, covariates: Covariates | None = None
     ) -> list[BacktestRow]:
         """Forecast the end of a series from earlier origins, and compare simple baselines.
 

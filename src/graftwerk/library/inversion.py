@@ -198,8 +198,7 @@ def check(request: Invert, aim: Guide) -> None:
         real_images_in(str(request.real))
     if request.start is not None and request.space == "noise":
         raise BadInput(
-            "a descent on noise begins from noise.",
-            "Leave --start out, or choose --space latent.",
+            "a descent on noise begins from noise.", "Leave --start out, or choose --space latent."
         )
 
 

@@ -280,9 +280,7 @@ def _blank() -> Any:
     return Image.new("RGB", (8, 8))
 
 
-def image_processor(
-    folder: ModelFolder,
-) -> Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]:
+def image_processor(folder: ModelFolder) -> Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]:
     """Return the function that turns images into the network's inputs, as the folder specifies.
 
     Raises:

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 # The encoder of text models whose main class also has a decoder.
-_ENCODER_ONLY = {
-    "t5": "T5EncoderModel",
-    "mt5": "MT5EncoderModel",
-    "umt5": "UMT5EncoderModel",
-}
+_ENCODER_ONLY = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
 
 
 # A network may have tensors that are not in its files, such as masks, or hold a part twice.

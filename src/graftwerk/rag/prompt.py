@@ -86,8 +86,7 @@ def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tupl
     retained, mark = _fit(question, context)
     if not retained:
         raise BadInput(
-            f"no passage fits into a prompt of {context.budget:,} tokens.",
-            "Raise --budget.",
+            f"no passage fits into a prompt of {context.budget:,} tokens.", "Raise --budget."
         )
     sources = tuple(Source(number, passage) for number, passage in enumerate(retained, 1))
     prompt = Prompt(_render(question, retained, mark), question, sources, mark)

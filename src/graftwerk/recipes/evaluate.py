@@ -105,10 +105,7 @@ def judge_right(
 
 
 def _draw(
-    model: DiffusionModel,
-    captions: Sequence[str],
-    setting: Setting,
-    guidance: Guidance = GUIDANCE,
+    model: DiffusionModel, captions: Sequence[str], setting: Setting, guidance: Guidance = GUIDANCE
 ) -> UInt8[np.ndarray, "n h w 3"]:
     if model.reader is None:
         raise BadFile(f"{model.name} reads no prompts.", "Name what the recipe diffusion made.")

@@ -109,8 +109,7 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
         ),
     )
     checkpointing: Advanced[bool] = Field(
-        default=False,
-        description="gradient checkpointing: less memory, slower",
+        default=False, description="gradient checkpointing: less memory, slower"
     )
     stop: Training[bool] = Field(
         default=False, description="stop early when training has converged or does not learn"
@@ -283,8 +282,7 @@ class GuideCheck(Request["graftwerk.generation.results.GuideVerdicts"]):
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
     guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
     real: OptionalPath = path_field(
-        default=None,
-        description="folder of real images; default: Blocks scenes, for Blocks models",
+        default=None, description="folder of real images; default: Blocks scenes, for Blocks models"
     )
 
 
@@ -318,8 +316,7 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
         default=1, ge=1, le=256, description="number of images, each from its own noise"
     )
     start: Sampling[OptionalPathText] = path_field(
-        default=None,
-        description="initial image, for --space latent and pixel; default: noise",
+        default=None, description="initial image, for --space latent and pixel; default: noise"
     )
     model: Sampling[PathText] = path_field(default=DEFAULT_PIPELINE, description=_MODEL)
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)

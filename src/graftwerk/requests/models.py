@@ -75,8 +75,7 @@ class Tour(Request["graftwerk.results.TourResult"]):
         default=Path("tour"), description="output folder for index.html and its images"
     )
     full: bool = Field(
-        default=False,
-        description="run everything instead of showing recorded results of long runs",
+        default=False, description="run everything instead of showing recorded results of long runs"
     )
 
 
@@ -124,8 +123,7 @@ class Classify(
         default=[], description="table column to read; repeatable (texts)"
     )
     target: Data[str | None] = Field(
-        default=None,
-        description="column with the true label, to measure accuracy (texts)",
+        default=None, description="column with the true label, to measure accuracy (texts)"
     )
     threshold: float | None = Field(
         default=None, ge=0, le=1, description="abstain below this probability (texts)"

@@ -172,10 +172,7 @@ class AnswerRequest(Request[R_co]):
         default=60.0, gt=0, le=3600, description="seconds to wait for a server that sends nothing"
     )
     evidence: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="answerability threshold; default: the calibrated one",
+        default=None, ge=0, le=1, description="answerability threshold; default: the calibrated one"
     )
     show_prompt: bool = Field(default=False, description="print the prompt that was sent")
     reader: bool = Field(
@@ -203,8 +200,7 @@ class Chat(AnswerRequest["graftwerk.rag.results.ChatResult"]):
         DEFAULT_INDEX, description="folder of the index", json_schema_extra=POSITIONAL
     )
     questions: list[str] = Field(
-        default=[],
-        description="question; repeatable; default: one per line on standard input",
+        default=[], description="question; repeatable; default: one per line on standard input"
     )
 
 

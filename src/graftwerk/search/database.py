@@ -107,11 +107,7 @@ def connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     """Open an existing database file; `immutable` reads one in a folder that cannot be written."""
     uri = path.absolute().as_uri() + ("?immutable=1" if immutable else "?mode=rw")
     connection = sqlite3.connect(
-        uri,
-        uri=True,
-        timeout=limits.LOCK_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
+        uri, uri=True, timeout=limits.LOCK_SECONDS, isolation_level=None, check_same_thread=False
     )
     # a damaged byte must not keep the rest from being read; `verify` names it
     connection.text_factory = lambda content: content.decode("utf-8", "replace")

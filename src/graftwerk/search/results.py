@@ -60,8 +60,7 @@ class IndexState(Report):
     passages: int = Field(description="passages stored")
     pictures: int = Field(description="passages that are images")
     rescored: int = Field(
-        default=0,
-        description="passages of a static index whose vector of the full encoder is kept",
+        default=0, description="passages of a static index whose vector of the full encoder is kept"
     )
     encoder: str = Field(description="name of the encoder")
     fingerprint: str = Field(description="hash of the encoder's weights and configuration")

@@ -165,8 +165,7 @@ def edge_map(
 
 
 def find_edges(
-    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
-    settings: CannySettings,
+    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"], settings: CannySettings
 ) -> tuple[Bool[np.ndarray, "n h w"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """Return edges and both thresholds of `canny`, in bands of rows to save memory.
 

@@ -45,9 +45,7 @@ def key_points_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray,
     return locations
 
 
-def _hue_numbers(
-    drawn: UInt8[np.ndarray, "h w 3"],
-) -> tuple[np.ndarray, Bool[np.ndarray, "h w"]]:
+def _hue_numbers(drawn: UInt8[np.ndarray, "h w 3"]) -> tuple[np.ndarray, Bool[np.ndarray, "h w"]]:
     """Return the key point with the nearest hue, and whether the hue clearly matches it."""
     red, green, blue = (drawn[..., location].astype(np.float64) for location in range(3))
     largest, smallest = drawn.max(axis=-1), drawn.min(axis=-1)

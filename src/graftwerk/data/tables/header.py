@@ -297,7 +297,7 @@ _EPOCH = range(946_684_800, 2_524_608_000)  # seconds of 2000 to 2049
 _EXACT = 16  # from so many digits on a float is no longer exact
 _NAMED_ID = re.compile(
     r"(?:^|[_ .-])(?:id|ids|uuid|guid|idx|index|key|hash)$|[a-z]I[dD]$|^(?:id|uuid)[_ .-]"
-    r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^__index_level_0__$|^(?:row|no|nr|number|#)$",
+    r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^__index_level_0__$|^(?:row|no|nr|number|#)$"
 )
 _NAMED_KEY = re.compile(r"(?:^|[_ .-])(?:id|ids|key)$|[a-z]I[dD]$")  # may repeat: user_id
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.I)

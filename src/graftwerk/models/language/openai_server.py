@@ -31,9 +31,7 @@ class DeadlineTransport(httpx.HTTPTransport):
         self._clock = clock
         # the only place where a network of one's own can be given is the pool below
         self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=1,
-            network_backend=_Backend(self.seconds_left),
+            ssl_context=context, max_connections=1, network_backend=_Backend(self.seconds_left)
         )
 
     def seconds_left(self, timeout: float | None) -> float:
@@ -64,9 +62,7 @@ class _Backend(httpcore.SyncBackend):
 
 class _Stream(httpcore.NetworkStream):
     def __init__(
-        self,
-        stream: httpcore.NetworkStream,
-        seconds_left: Callable[[float | None], float],
+        self, stream: httpcore.NetworkStream, seconds_left: Callable[[float | None], float]
     ) -> None:
         self._stream = stream
         self._seconds_left = seconds_left

@@ -216,24 +216,24 @@ def train(reader: Reader, batches: list[list[Item]], held: dict[str, list[Item]]
             return (step + 1) / warm
         return 0.02 + 0.49 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    rates = [group["lr"] for group in optimizer.param_groups]
     file = options.out / "checkpoint.pt"
     first = 0
     if file.exists():
         saved = torch.load(file, weights_only=True)
         reader.load_state_dict(saved["reader"], strict=False)
         optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
         first = saved["step"]
         print(f"continues at step {first}", flush=True)
     begin, losses, pairs = time.perf_counter(), [], 0
     for step in range(first, steps):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share(step)
         loss = loss_of(reader, collate(batches[step]))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(list(reader.trained().values()), 1.0)
         optimizer.step()
-        schedule.step()
         losses.append(loss.item())
         pairs += len(batches[step])
         done = step + 1
@@ -246,7 +246,6 @@ def train(reader: Reader, batches: list[list[Item]], held: dict[str, list[Item]]
             state = {
                 "reader": {n: p.detach() for n, p in reader.trained().items()},
                 "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
                 "step": done,
             }
             torch.save(state, options.out / "checkpoint.part")

@@ -232,9 +232,9 @@ PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
 # sentence, and logarithm of the probability that the answer is in the sentence
 READER_FEATURES = (*FEATURES, "relevance", "span", "share")
 READER_WEIGHTS = (
-    3.24, 5.87, 0.23, 2.85, 1.69, 1.65, -0.46, 2.22, 1.15, 2.05, -0.08, 0.17, 0.14, 0.09,
+    3.34, 5.58, 0.12, 2.9, 1.79, 1.67, -0.49, 2.19, 1.03, 2.09, 0.04, 0.09, 0.12, 0.11,
 )  # fmt: skip
-READER_PROBABILITY = (0.22, 0.79, -2.35)
+READER_PROBABILITY = (0.22, 0.77, -2.34)
 _LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Int64
+from threadpoolctl import threadpool_limits
 
 from ...errors import BadFile
 from ...types import Encoder
@@ -114,7 +115,8 @@ class Reader:
         first = [_CLS, *asked.ids[:_QUESTION], _SEP]
         before = [*first, *above.ids[:_HEADING]]
         ids = [*[*before, *passage.ids][: most - 1], _SEP]
-        spans, relevance = forward(weights, ids, len(first))
+        with threadpool_limits(1, "blas"):  # on a busy machine, its threads wait for each other
+            spans, relevance = forward(weights, ids, len(first))
         inside = slice(len(before), len(ids) - 1)
         offsets = np.array(passage.offsets, np.int64).reshape(-1, 2)[: len(spans[inside])]
         null = float(spans[0].sum())

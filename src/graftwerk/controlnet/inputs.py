@@ -18,6 +18,7 @@ from ..data.images import ImageNotes
 from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
+from ..models.checkpoint import read_object
 from ..requests.generate import ControlMode
 from ..text_safety import counted
 from ..types import Monitor
@@ -106,10 +107,15 @@ def mask_of(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedBranch:
-    """A branch that fits a model."""
+    """A branch that fits a model.
+
+    Attributes:
+        condition: kind that it was trained on; None where its folder does not say.
+    """
 
     branch: Branch
     fingerprint: str
+    condition: str | None = None
 
 
 def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
@@ -121,7 +127,8 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
         Damaged: one of its files is damaged.
     """
     branch = open_branch(folder, model).to(model.device, model.dtype)
-    return LoadedBranch(branch, branch_fingerprint(folder))
+    condition = read_object(folder / "config.json").get("condition")
+    return LoadedBranch(branch, branch_fingerprint(folder), condition)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +138,14 @@ class LoadedControl:
     control: ControlInput
     branch: LoadedBranch
     read: Read | None = None
+
+
+def note_other_conditions(controls: Sequence[LoadedControl], monitor: Monitor) -> None:
+    """Note controls whose branch was trained on another kind of condition."""
+    for one in controls:
+        trained, kind = one.branch.condition, one.control.kind
+        if trained not in {None, kind}:
+            monitor.note(f"the branch of the {kind} control was trained on {trained} conditions")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,7 @@ from ..controlnet.inputs import (
     OpenControls,
     measure_controls,
     note_finished_maps,
+    note_other_conditions,
     open_controls,
 )
 from ..data.images import write_image
@@ -339,6 +340,7 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
         if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
     ]
     note_finished_maps([one.control for one in steered.controls], monitor)
+    note_other_conditions(steered.controls, monitor)
     photos = {one.kind: one.source.image for one in sources}
     if not draws_blocks(model):
         read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]

@@ -112,6 +112,12 @@ def open_start(
         repainted &= white
         if not white.any():
             monitor.note(f"the mask {start.mask.name} is black all over: nothing is repainted")
+        (wide, high), (width, height) = start.mask.image.size, start.image.image.size
+        if abs(wide * height - high * width) > 0.02 * high * width:
+            monitor.note(
+                f"the mask {start.mask.name} ({wide} x {high} pixels) has other proportions than "
+                f"the image ({width} x {height}): each is cropped at its own center"
+            )
     notes.report(monitor)
     from_noise = mask is not None and start.strength == 1
     latents = StartImage(encode(model, pixels[None]), mask, from_noise)

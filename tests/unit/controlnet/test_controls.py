@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.support import Recorder
 
 from graftwerk.cli.images import retained_lines
 from graftwerk.commands import generate
@@ -161,6 +162,22 @@ def test_two_controls_of_a_kind_are_measured_each(
     assert set(report.pictures[0].kept) == {"canny", "canny 2"}
     turned = measured(*reversed(files)).controls  # their outputs are added, in any order
     assert [one.value for one in turned] == pytest.approx([second.value, first.value], abs=0.05)
+
+
+@pytest.mark.parametrize(("kind", "noted"), [("canny", False), ("scribble", True)])
+def test_a_branch_of_another_condition_is_noted(tmp_path, captioned_images, kind, noted):
+    monitor = Recorder()
+    request = Generate(
+        control=[f"{kind}={captioned_images / '0.png'}"],
+        branch=[f"{kind}=builtin/blocks-canny"],
+        steps=1,
+        check=False,
+        out=tmp_path / "out",
+        device="cpu",
+    )
+    generate.run_generate(request, monitor)
+    said = f"the branch of the {kind} control was trained on canny conditions"
+    assert (said in monitor.notes) == noted
 
 
 def test_the_folder_of_a_training_is_not_its_branch(tmp_path, text_pipeline, branch):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from tests import pipelines
+from tests.support import Recorder
 
 import graftwerk as gw
 from graftwerk.adapters.lora import Rank, install
@@ -36,6 +37,13 @@ def generate(pipe, **options):
 
 def pixels(made):
     return np.stack([np.asarray(image) for image in made.images]).astype(int)
+
+
+def test_a_mask_of_other_proportions_is_noted(pipe):
+    for width, noted in ((SIDE, False), (2 * SIDE, True)):
+        monitor = Recorder()
+        generate(pipe, init=PHOTO, mask=Image.new("L", (width, SIDE), 255), monitor=monitor)
+        assert any("other proportions" in note for note in monitor.notes) == noted
 
 
 def test_strength_0_is_the_image(pipe):

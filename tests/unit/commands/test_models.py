@@ -20,7 +20,7 @@ def look_at(name):
 def test_every_listed_model_can_be_looked_at():
     models = models_list.run_models_list(graftwerk.ModelsList(), Silent()).models
     assert [model["name"] for model in models] == [*BUILTIN, "static", "extractive"]
-    assert len(models) == 19
+    assert len(models) == 20
     for model in models:
         assert set(model) == {"name", "kind", "about"}
         if model["kind"] != "writer":

@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 from graftwerk.models.hub import builtin_folder
+from graftwerk.models.language.reader import LONGEST_SPAN
 
 from .reader_pairs import Pair, held_out, make_pairs
 from .reader_passages import handbook_pairs
@@ -177,11 +178,9 @@ def evaluate(reader: Reader, items: list[Item]) -> str:
             right.append((logit > 0).item() == (one.start > 0))
             if one.start:
                 pair[:, 0] = -1e4
-                scores = torch.triu(pair[0][:, None] + pair[1][None])
-                scores += torch.triu(torch.full_like(scores, 0.0)) + torch.tril(
-                    torch.full_like(scores, -1e5), -1
-                )
-                scores += torch.triu(torch.full_like(scores, -1e5), 30)
+                scores = pair[0][:, None] + pair[1][None]
+                allowed = torch.ones_like(scores, dtype=torch.bool).triu().tril(LONGEST_SPAN - 1)
+                scores = scores.masked_fill(~allowed, -1e5)
                 start, end = divmod(int(scores.argmax()), scores.shape[1])
                 shared = min(end, one.end) - max(start, one.start) + 1
                 exact.append((start, end) == (one.start, one.end))

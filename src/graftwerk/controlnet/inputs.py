@@ -128,7 +128,8 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
     """
     branch = open_branch(folder, model).to(model.device, model.dtype)
     condition = read_object(folder / "config.json").get("condition")
-    return LoadedBranch(branch, branch_fingerprint(folder), condition)
+    known = condition if isinstance(condition, str) else None
+    return LoadedBranch(branch, branch_fingerprint(folder), known)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -219,7 +219,7 @@ class Axes:
     def at(self, x: Number, y: Number) -> tuple[float, float]:
         """Convert a point to pixels."""
         left, top, right, bottom = self.box
-        return (left + self.x.share(x) * (right - left), bottom - self.y.share(y) * (bottom - top))
+        return left + self.x.share(x) * (right - left), bottom - self.y.share(y) * (bottom - top)
 
     def line(
         self, x: Sequence[Number], y: Sequence[Number], colour: Colour, width: int = 2

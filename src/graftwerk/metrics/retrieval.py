@@ -82,7 +82,7 @@ def correlations(
     for values, name in ((scores, "scores"), (cosines, "cosines")):
         if np.ptp(values) == 0:
             raise BadInput(f"all {name} are {values[0]:g}.", "There is no order to compare.")
-    return (float(spearmanr(cosines, scores).statistic), float(pearsonr(cosines, scores).statistic))
+    return float(spearmanr(cosines, scores).statistic), float(pearsonr(cosines, scores).statistic)
 
 
 Queries = Float32[np.ndarray, "q d"]

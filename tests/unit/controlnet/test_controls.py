@@ -1,5 +1,7 @@
 """Reading `--control`, and what cannot be followed."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from graftwerk.cli.images import retained_lines
 from graftwerk.commands import generate
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import open_branch, write_controlnet
-from graftwerk.controlnet.inputs import levels_of, mask_of
+from graftwerk.controlnet.inputs import levels_of, load_branch, mask_of
 from graftwerk.controlnet.spec import ControlSpec, NamedImage, branch_folders, parse_control
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadFile, BadInput, UnknownName
@@ -178,6 +180,13 @@ def test_a_branch_of_another_condition_is_noted(tmp_path, captioned_images, kind
     generate.run_generate(request, monitor)
     said = f"the branch of the {kind} control was trained on canny conditions"
     assert (said in monitor.notes) == noted
+
+
+def test_a_condition_that_is_no_word_is_not_read(tmp_path, text_pipeline, branch):
+    copied = shutil.copytree(branch, tmp_path / "copied")
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"condition": ["canny"]}))
+    assert load_branch(copied, load_diffusion(str(text_pipeline), "cpu")).condition is None
 
 
 def test_the_folder_of_a_training_is_not_its_branch(tmp_path, text_pipeline, branch):

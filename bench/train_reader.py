@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 from graftwerk.models.hub import builtin_folder
-from graftwerk.models.language.reader import LONGEST_SPAN
+from graftwerk.models.language.reader import LONGEST_SPAN, encode_pair
 
 from .reader_pairs import Pair, held_out, make_pairs
 from .reader_passages import handbook_pairs
@@ -93,7 +93,7 @@ class Item:
 
 
 class Tokens:
-    """Tokenizes pairs as `models/language/reader.py` does."""
+    """Makes items of pairs."""
 
     def __init__(self, longest: int) -> None:
         from tokenizers import Tokenizer
@@ -107,25 +107,17 @@ class Tokens:
     def item(self, pair: Pair) -> Item | None:
         """Return the item; None if its answer is beyond the longest input."""
 
-        def plain(text: str) -> Any:
-            return self.tokenizer.encode(text, add_special_tokens=False)
-
-        question = plain(pair.question).ids[:64]
-        heading = plain(pair.heading).ids[:32]
-        passage = plain(pair.passage)
-        before = [101, *question, 102, *heading]
-        ids = [*[*before, *passage.ids][: self.longest - 1], 102]
+        parts = (pair.question, pair.heading, pair.passage)
+        found = encode_pair(self.tokenizer, *parts, self.longest)
         start = end = 0
         if pair.span is not None:
             inside = [
-                n
-                for n, (a, b) in enumerate(passage.offsets)
-                if b > pair.span[0] and a < pair.span[1]
+                n for n, (a, b) in enumerate(found.offsets) if b > pair.span[0] and a < pair.span[1]
             ]
-            if not inside or len(before) + inside[-1] >= len(ids) - 1:
+            if not inside or found.passage + inside[-1] >= len(found.ids) - 1:
                 return None
-            start, end = len(before) + inside[0], len(before) + inside[-1]
-        return Item(ids, len(question) + 2, len(before), start, end)
+            start, end = found.passage + inside[0], found.passage + inside[-1]
+        return Item(found.ids, found.second, found.passage, start, end)
 
 
 def collate(items: list[Item]) -> dict[str, torch.Tensor]:

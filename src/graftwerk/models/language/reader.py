@@ -108,17 +108,11 @@ class Reader:
 
     def _read(self, question: str, heading: str, text: str) -> PassageReading:
         tokenizer, weights, most = self._loaded
-        asked, above, passage = (
-            tokenizer.encode(part.encode("utf-8", "replace").decode(), add_special_tokens=False)
-            for part in (question, heading, text)
-        )
-        first = [_CLS, *asked.ids[:_QUESTION], _SEP]
-        before = [*first, *above.ids[:_HEADING]]
-        ids = [*[*before, *passage.ids][: most - 1], _SEP]
+        pair = encode_pair(tokenizer, question, heading, text, most)
         with threadpool_limits(1, "blas"):  # on a busy machine, its threads wait for each other
-            spans, relevance = forward(weights, ids, len(first))
-        inside = slice(len(before), len(ids) - 1)
-        offsets = np.array(passage.offsets, np.int64).reshape(-1, 2)[: len(spans[inside])]
+            spans, relevance = forward(weights, pair.ids, pair.second)
+        inside = slice(pair.passage, len(pair.ids) - 1)
+        offsets = np.array(pair.offsets, np.int64).reshape(-1, 2)[: len(spans[inside])]
         null = float(spans[0].sum())
         return PassageReading(relevance, null, spans[inside, 0], spans[inside, 1], offsets)
 
@@ -130,6 +124,37 @@ class Reader:
             raise BadFile(f"{self._folder} is not a reader.", "Install graftwerk again.")
         tokenizer = parse_tokenizer((self._base / "tokenizer.json").read_text("utf-8"))
         return tokenizer, load_weights(self._folder, self._base), most
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """A question and a passage as the network reads them.
+
+    Attributes:
+        ids: tokens of both and of the heading, cut off at the end.
+        second: number of the first token of the second segment, which begins with the heading.
+        passage: number of the first token of the passage.
+        offsets: first character of each token in the whole passage, and one past its last.
+    """
+
+    ids: list[int]
+    second: int
+    passage: int
+    offsets: list[tuple[int, int]]
+
+
+def encode_pair(
+    tokenizer: "tokenizers.Tokenizer", question: str, heading: str, text: str, most: int
+) -> EncodedPair:
+    """Return the input of the network, of at most so many tokens; training uses it as well."""
+    asked, above, passage = (
+        tokenizer.encode(part.encode("utf-8", "replace").decode(), add_special_tokens=False)
+        for part in (question, heading, text)
+    )
+    first = [_CLS, *asked.ids[:_QUESTION], _SEP]
+    before = [*first, *above.ids[:_HEADING]]
+    ids = [*[*before, *passage.ids][: most - 1], _SEP]
+    return EncodedPair(ids, len(first), len(before), passage.offsets)
 
 
 def load_reader(encoder: Encoder) -> Reader | None:

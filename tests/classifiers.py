@@ -96,7 +96,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_classifier(folder: Path, kind: str, head: bool = True, seed: int = 0) -> Path:
+def write_classifier(
+    folder: Path, kind: str, head: bool = True, seed: int = 0, side: int | None = None
+) -> Path:
     """A folder of that type, as transformers writes it; without a head it is a bare backbone."""
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -115,7 +117,7 @@ def write_classifier(folder: Path, kind: str, head: bool = True, seed: int = 0) 
         elif isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.ones_(module.weight)
     network.save_pretrained(folder)
-    side = 64 if kind == "levit" else 32
+    side = side or (64 if kind == "levit" else 32)
     processor = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,

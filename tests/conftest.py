@@ -4,11 +4,17 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 from graftwerk.models.language.sentences import content_stems
 
+# on a busy machine, a property is tried slowly, not wrongly
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 LONG = {
     line
     for line in (Path(__file__).parent / "long.txt").read_text("utf-8").splitlines()

@@ -27,8 +27,9 @@ Vectors = Float32[np.ndarray, "n d"]
 Role = Literal["query", "document"]
 Advance = Callable[[int], None]  # called with a number of items as they are done
 # 0 for the embeddings, negative from the end; "all": every one behind the embeddings, joined;
-# None: the last, as the model itself takes it
-HiddenLayer = int | Literal["all"] | None
+# "multiscale": these of an image and of the image at half its size; None: the last, as the model
+# itself takes it
+HiddenLayer = int | Literal["all", "multiscale"] | None
 
 
 @runtime_checkable

@@ -91,7 +91,7 @@ def test_no_path_may_be_empty(command) -> None:
         (["generate", "--steps", "1.5"], "--steps '1.5' is not valid: it must be a whole number."),
         (
             ["fit", "x", "--out", "o", "--layer", "top"],
-            "not valid: it must be a whole number or all.",
+            "not valid: it must be a whole number or all or multiscale.",
         ),
         (["search", "x", "-k", "-3"], "-3 is not valid: it must be at least 0."),
         (["search", "x", "--mode", "hybird"], 'Did you mean "hybrid"?'),

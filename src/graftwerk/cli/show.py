@@ -293,11 +293,14 @@ def _(report: Generation) -> list[str]:
         values = ", ".join(f"{name} {printable(value)}" for name, value in cell.values.items())
         retained = [f"{k} {v:.3g} (by chance {cell.chance[k]:.3g})" for k, v in cell.kept.items()]
         lines.append(f"{values}: fidelity to {', '.join(retained)}")
+    varied = report.grid[0].values if report.grid else {}
+    same = {"sampler": report.sampler, "steps": counted(report.steps, "step")}
+    settings = [value for name, value in same.items() if name not in varied]
     return [
         *lines,
         f"{counted(len(report.pictures), 'image')} of {report.width} x {report.height} pixels, "
-        f"{report.sampler}, {counted(report.steps, 'step')}, {report.steps_per_second:.1f} "
-        f"steps/s, {report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
+        f"{', '.join([*settings, f'{report.steps_per_second:.1f} steps/s'])}, "
+        f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
         *_start_lines(report),
         *images.retained_lines(report),
         *images.guide_lines(report),

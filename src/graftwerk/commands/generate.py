@@ -22,7 +22,7 @@ from ..generation.spec import GenerationSpec, Once, options_of, parse_grid
 from ..generation.validate import validate
 from ..requests.base import require_effect
 from ..requests.control import GuideCheck, GuideSweep, Invert
-from ..requests.generate import NEEDS, Generate
+from ..requests.generate import NEEDS, Generate, require_guides
 from ..text_safety import counted
 from ..types import Monitor
 
@@ -41,6 +41,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     varied = [axis.name for axis in parse_grid(requested.grid).axes] if requested.grid else []
     require_effect(requested, NEEDS, {*request.model_fields_set, *varied}, varied)
     spec = validate(requested, from_record=record is not None)
+    require_guides(requested, request.model_fields_set, [guide.aim for guide in spec.guides])
     for folder in (requested.out, requested.previews):
         if folder is not None:
             provenance.require_folder(folder)
@@ -266,6 +267,11 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     paths, skipped = list_images(request.images)
     for skip in skipped:
         monitor.note(f"{skip.path}: {skip.reason}")
+    single = [path for path in paths if path in request.images or not provenance.is_sheet(path)]
+    if single and len(single) < len(paths):
+        sheets = counted(len(paths) - len(single), "contact sheet")
+        monitor.note(f"{sheets} of `graft generate` left out")
+        paths = single
     monitor.start("loading the models")
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
     # photographs come from no diffusion model here, but from the domain of their classifier

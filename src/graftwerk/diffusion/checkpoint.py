@@ -164,7 +164,9 @@ def tokenizer_of(encoder: str) -> str:
 def locate_pipeline(name: str) -> Path:
     """Return the folder of a pipeline, or its single file; see `models.hub.locate`."""
     path = Path(name).expanduser()
-    return path.resolve() if path.suffix == ".safetensors" and path.is_file() else locate(name)
+    if path.suffix == ".safetensors" and path.is_file():
+        return path.resolve()
+    return locate(name, "diffusion pipeline")
 
 
 def _open_file(file: Path) -> PipelineFolder:

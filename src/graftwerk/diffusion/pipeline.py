@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import BadFile, BadInput
+from ..errors import BadFile, BadInput, UnknownName
 from ..models.hub import loading
 from ..models.transformers import choose_device
 from . import checkpoint
@@ -372,13 +372,15 @@ def load_diffusion(
 def _load(
     name: str, placement: Placement, folder: checkpoint.PipelineFolder, precision: Precision
 ) -> DiffusionModel:
-    location = placement.device
+    location, known = placement.device, get_args(Precision)
+    if precision not in known:
+        raise UnknownName("precision", str(precision), known)
+    dtype: torch.dtype = getattr(torch, precision)
     if location == "cpu" and precision == "float16":
         raise BadInput(
             "float16 on a CPU: its convolutions take a hundred times as long as those of float32.",
             "Pass bfloat16, which needs half the memory too, or a GPU: --device cuda.",
         )
-    dtype: torch.dtype = getattr(torch, precision)
     layout = folder.layout
     read = read_flow if layout.flows else read_noise
     noise = read(folder.scheduler, folder.scheduler_file, str(folder.index["_class_name"]))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .run import Run
 
 
-_NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
+_NAMES: Mapping[HiddenLayer, str] = {
+    None: "last layer", "all": "all layers", "multiscale": "all layers, two sizes"
+}  # fmt: skip
 _RETAINED = ("log.jsonl", "loss.png", "validations.jsonl")  # files of a run stored with its result
 
 
@@ -175,7 +177,7 @@ def hidden_layers(problem: Problem) -> list[HiddenLayer]:
     """Return each hidden layer, the last as the model itself uses it, and all concatenated."""
     from ..errors import BadInput
     from ..models.checkpoint import open_folder, read_object
-    from ..models.image_encoder import last_layer
+    from ..models.image_encoder import last_layer, reads_two_sizes
 
     if problem.base.name == NO_MODEL:
         raise BadInput(
@@ -188,7 +190,9 @@ def hidden_layers(problem: Problem) -> list[HiddenLayer]:
             "Leave --sweep out.",
         )
     if problem.base.reads == {"image"}:
-        return [*range(last_layer(open_folder(problem.base.root))), None, "all"]
+        folder = open_folder(problem.base.root)
+        found = [*range(last_layer(folder)), None, "all"]
+        return [*found, "multiscale"] if reads_two_sizes(folder) else found
     named = (config.get(key) for key in ("num_hidden_layers", "n_layers", "n_layer", "num_layers"))
     count = next((value for value in named if isinstance(value, int)), None)
     if not count:

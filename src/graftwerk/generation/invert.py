@@ -16,7 +16,7 @@ from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import draw, sample_ddim
 from ..diffusion.sampling import ImageArray, decode, encode, image_seed
-from ..errors import BadInput, UnknownName
+from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.distributions import psnr
 from ..models.trainable import own_size
 from ..models.transformers import choose_device
@@ -81,6 +81,11 @@ def parse_target(to: str) -> Guide:
         BadFile: the image cannot be read.
     """
     aim, equals, what = to.partition("=")
+    if not equals and not Path(to).exists():
+        raise BadFile(
+            f"--to {to!r} is not an image that exists.",
+            f'Write "class={to}", "text={to}", or the path of an image.',
+        )
     if not equals or Path(to).exists():
         return Guide("image", to, 1.0, open_image(to))
     if aim not in {"class", "text"} or not what.strip():

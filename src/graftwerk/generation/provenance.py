@@ -6,6 +6,7 @@ one.
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -220,6 +221,11 @@ def stem(request: Generate, fingerprint: str) -> str:
     content = json.dumps([shaping, fingerprint], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     return f"{'-'.join(words.split())[:40].strip('-') or 'picture'}-{digest}"
+
+
+def is_sheet(path: str) -> bool:
+    """Whether a file has the name of a contact sheet or grid, as opposed to one image."""
+    return re.fullmatch(r".+-[0-9a-f]{8}-(sheet|grid)\.png", Path(path).name) is not None
 
 
 @dataclass(frozen=True, slots=True)

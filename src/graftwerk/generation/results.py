@@ -189,8 +189,8 @@ class StartReport(Report):
     image: str = Field(description="the image")
     mask: str | None = Field(description="white where it was repainted; null: no mask")
     strength: float = Field(description="share of the steps")
-    steps: int = Field(description="that were taken")
-    of_steps: int = Field(description="that the whole way from noise has")
+    steps: int = Field(description="steps that were taken")
+    of_steps: int = Field(description="steps from pure noise to the image")
     repainted: float = Field(description="share of the pixels that were generated")
     changed: float = Field(description="their mean change in levels of 255")
     outside: int | None = Field(

@@ -124,7 +124,7 @@ class ControlNet:
             BadInput: neither its files nor the caller name the condition that it follows.
         """
         with named_by_user([str(source)]):
-            self.folder = locate(str(source))
+            self.folder = locate(str(source), "control branch")
         self.source = str(source)
         self.condition = condition or _condition_of(self.folder, self.source)
         require_condition(self.condition)

@@ -194,6 +194,11 @@ def carry_out(
         fast, asked = fast_precision(model.device), request.precision
         precision = fast if asked == "auto" else asked
         job = _job(request, model, pairs, condition, precision)
+        if len(job.held_out) < request.held_out and "held_out" in request.model_fields_set:
+            watcher.note(
+                f"--held-out {request.held_out}: at most half of the {len(pairs)} pairs is held "
+                f"out, {len(job.held_out)}"
+            )
         session = _session(request, out, job, group, precision)
         trained = train_branch(job, session, watcher)
         if trained.verdict.state == "diverged":

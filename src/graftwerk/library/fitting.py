@@ -65,8 +65,10 @@ def base_of(request: Fit | Compare) -> Base:
     if isinstance(request, Fit) and request.how not in {None, "linear"}:
         if request.sweep:
             raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-        if request.layer == "all":
-            raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
+        if isinstance(request.layer, str):
+            raise BadInput(
+                f"--layer {request.layer} is for --how linear.", "Leave it out, or name one layer."
+            )
     return open_base(request.model, request.layer, request.device)
 
 
@@ -172,14 +174,19 @@ def _layered(problem: Problem, request: Fit) -> Problem:
 
     Its last layer alone has discarded much that separates classes other than its own.
     """
-    joined = request.layer is None and problem.base.reads == {"image"}
-    return problem.at_layer("all") if joined else problem
+    if request.layer is not None or problem.base.reads != {"image"}:
+        return problem
+    from ..models.checkpoint import open_folder
+    from ..models.image_encoder import reads_two_sizes
+
+    two = reads_two_sizes(open_folder(problem.base.root))
+    return problem.at_layer("multiscale" if two else "all")
 
 
 def _usual(problem: Problem, request: Fit) -> str:
     """Return the method where none is named: one whose choice the data can support."""
     few = len(problem.split.validation) < _FEW_VALIDATED
-    if request.sweep or request.layer == "all" or few or not has_network(problem):
+    if request.sweep or isinstance(request.layer, str) or few or not has_network(problem):
         return "linear"
     return "auto"
 

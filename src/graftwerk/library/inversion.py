@@ -24,6 +24,7 @@ from ..models.encoders import real_images_in
 from ..models.hub import locate, named_by_user
 from ..requests.base import PathArgument, checked, path_texts
 from ..requests.control import Invert
+from ..requests.generate import require_guides
 from ..types import Monitor, Silent
 from .pipeline import Pipeline
 
@@ -189,6 +190,8 @@ def check(request: Invert, aim: Guide) -> None:
         _refuse_unused(request)
     if aim.aim == "class":
         require_class(aim.what, request.guide_model, request.guide_labels)
+    if aim.aim != "image":
+        require_guides(request, request.model_fields_set, [aim.aim], "to")
     if request.space != "noise" and request.sampling_steps is not None:
         raise BadInput(
             f"--space {request.space} goes through no sampler, so --sampling-steps is of no use.",

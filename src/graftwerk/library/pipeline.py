@@ -317,6 +317,8 @@ class Pipeline:
         self, n: int = 4, *, seed: int = 0, width: int | None = None, height: int | None = None
     ) -> Batch:
         """Return `n` rows of initial noise for a sampler, at the level `sigmas(...)[0]`."""
+        if n < 1:
+            raise BadInput(f"n {n} is too few rows of noise.", "Take 1 or more.")
         model = self.steered.frozen
         shape = model.shape(width or model.size[0], height or model.size[1])
         level = 1.0 if model.noise.flows else self.sigmas(1)[0]
@@ -337,7 +339,13 @@ class Pipeline:
         return sampling.decode(self.steered.frozen, x)
 
     def encode(self, images: Sequence[ImageLike]) -> Batch:
-        """Resize images to the model's size and encode them for a sampler."""
+        """Resize images to the model's size and encode them for a sampler.
+
+        Raises:
+            BadInput: there is no image.
+        """
+        if not len(images):
+            raise BadInput("there is no image to encode.", "Pass a list of one or more.")
         model = self.steered.frozen
         return sampling.encode(model, stretch([as_image(image) for image in images], model.size))
 
@@ -397,6 +405,11 @@ def _options(
         raise BadInput(
             f"{min(refused)} is not an option of an image.",
             "Put adapters on with pipe.with_(...), and write images with result.save(folder).",
+        )
+    if not isinstance(regions, Mapping | None):
+        raise BadInput(
+            f"regions {regions!r} does not map prompts to images.",
+            'Write regions={"a red cube": mask}.',
         )
     chosen = {name: value for name, value in options.items() if value is not None}
     values = {"model": model, "prompt": prompt, "count": n, **chosen}

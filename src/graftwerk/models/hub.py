@@ -219,10 +219,16 @@ def locate(name: str, kind: str | None = None) -> Path:
             f"{name} is of the kind {given.kind!r}, not {kind!r}.", f"Name {_offered(kind)}."
         )
     if name.startswith(PREFIX):
+        if given is None:
+            raise UnknownName("built-in model", name, _builtin_names(kind))
         return builtin_folder(name)
     folder = _elsewhere(name, kind)
     require_plain_files(folder)
     return folder
+
+
+def _builtin_names(kind: str | None) -> list[str]:
+    return [name for name, entry in BUILTIN.items() if kind in {None, entry.kind}]
 
 
 def _offered(kind: str | None) -> str:
@@ -241,6 +247,8 @@ def _elsewhere(name: str, kind: str | None) -> Path:
     if path.is_file():
         raise BadFile(f"model {name!r} is a file, not a folder.", "Name the folder that holds it.")
     match = _HUB_ID.fullmatch(name)
+    if path.suffix == ".safetensors":
+        raise BadFile(f"model {name!r} does not exist.", "Check the path of the file.")
     if match is None or (match["revision"] is None and "/" not in name):
         raise BadFile(
             f"model {name!r} is neither a built-in name nor a folder that exists.",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _BATCH = 16  # images
+_HALVED = 64  # smallest side of inputs that are read at half their size too
 _CROPS_BELOW = 384  # images are cropped only below this size
 
 
@@ -33,11 +34,13 @@ class ImageModel:
         takes: how its output becomes one vector per image: the state of the class token, the mean
             over positions, the network's own pooling, or the projection of a joint model.
         fixed_length: whether texts are always padded to the maximum length.
+        any_size: whether it is convolutional and reads images of any size.
     """
 
     network: str
     takes: Literal["class token", "mean", "pooled", "joint"]
     fixed_length: bool = False
+    any_size: bool = False
 
     @property
     def classifier(self) -> str:
@@ -56,23 +59,23 @@ IMAGE_MODELS: Mapping[str, ImageModel] = {
     "siglip2": ImageModel("Siglip2Model", "joint", fixed_length=True),
     "beit": ImageModel("BeitModel", "pooled"),
     "bit": ImageModel("BitModel", "pooled"),
-    "convnext": ImageModel("ConvNextModel", "pooled"),
-    "convnextv2": ImageModel("ConvNextV2Model", "pooled"),
+    "convnext": ImageModel("ConvNextModel", "pooled", any_size=True),
+    "convnextv2": ImageModel("ConvNextV2Model", "pooled", any_size=True),
     "deit": ImageModel("DeiTModel", "class token"),
     "dinov2": ImageModel("Dinov2Model", "class token"),
     "dinov2_with_registers": ImageModel("Dinov2WithRegistersModel", "class token"),
-    "efficientnet": ImageModel("EfficientNetModel", "pooled"),
+    "efficientnet": ImageModel("EfficientNetModel", "pooled", any_size=True),
     "focalnet": ImageModel("FocalNetModel", "pooled"),
     "hiera": ImageModel("HieraModel", "pooled"),
     "ijepa": ImageModel("IJepaModel", "mean"),
     "levit": ImageModel("LevitModel", "pooled"),
-    "mobilenet_v1": ImageModel("MobileNetV1Model", "pooled"),
-    "mobilenet_v2": ImageModel("MobileNetV2Model", "pooled"),
+    "mobilenet_v1": ImageModel("MobileNetV1Model", "pooled", any_size=True),
+    "mobilenet_v2": ImageModel("MobileNetV2Model", "pooled", any_size=True),
     "mobilevit": ImageModel("MobileViTModel", "pooled"),
     "poolformer": ImageModel("PoolFormerModel", "mean"),
     "pvt_v2": ImageModel("PvtV2Model", "mean"),
-    "regnet": ImageModel("RegNetModel", "pooled"),
-    "resnet": ImageModel("ResNetModel", "mean"),
+    "regnet": ImageModel("RegNetModel", "pooled", any_size=True),
+    "resnet": ImageModel("ResNetModel", "mean", any_size=True),
     "swiftformer": ImageModel("SwiftFormerModel", "mean"),
     "swin": ImageModel("SwinModel", "pooled"),
     "swinv2": ImageModel("Swinv2Model", "pooled"),
@@ -368,7 +371,7 @@ def _looker(
     """Return the function from inputs to vectors, not yet of unit length, and states."""
     import torch
 
-    from .torch_text import averaged, pooled
+    from .torch_text import averaged, image_states_and_output
 
     location = next(network.parameters()).device
     number = layer_of(network, kind, layer, prepare)
@@ -376,12 +379,7 @@ def _looker(
     def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
         moved = {key: value.to(location) for key, value in inputs.items()}
         with torch.inference_mode():
-            if kind.takes == "joint":
-                output = network.get_image_features(**moved, output_hidden_states=True)
-                found = output.pooler_output
-            else:
-                output = network(**moved, output_hidden_states=True)
-                found = pooled(output, kind, number)
+            found, output = image_states_and_output(network, kind, number, moved)
             middle = output.hidden_states[len(output.hidden_states) // 2]
             states = averaged(middle)
         return Examined(found.float().cpu().numpy(), states.float().cpu().numpy())
@@ -402,9 +400,21 @@ def layer_of(
     """
     from .torch_text import resolve_layer
 
-    if layer is None or layer == "all" or kind.takes == "joint":
+    if kind.takes == "joint" or (layer == "multiscale" and _reads_two_sizes(kind, prepare)):
         return layer
     return resolve_layer(network, layer, _last_layer(network, prepare))
+
+
+def reads_two_sizes(folder: ModelFolder) -> bool:
+    """Whether a network also reads images at half its size: convolutions, from 64 pixels on."""
+    kind = IMAGE_MODELS[folder.model_type]
+    return kind.any_size and _reads_two_sizes(kind, image_processor(folder))
+
+
+def _reads_two_sizes(
+    kind: ImageModel, prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]
+) -> bool:
+    return kind.any_size and min(prepare([_blank()])["pixel_values"].shape[2:]) >= _HALVED
 
 
 def last_layer(folder: ModelFolder) -> int:

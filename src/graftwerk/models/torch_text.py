@@ -36,22 +36,33 @@ def image_states(
         layer: hidden layer to use.
         inputs: output of the image processor, on the network's device.
     """
+    return image_states_and_output(network, kind, layer, inputs)[0]
+
+
+def image_states_and_output(
+    network: Any, kind: "ImageModel", layer: HiddenLayer, inputs: Mapping[str, Tensor]
+) -> tuple[Float[Tensor, "b d"], Any]:
+    """Return the same as `image_states`, and the library's output for the images at full size."""
     if kind.takes == "joint":
-        features: Tensor = network.get_image_features(**inputs).pooler_output
-        return features
-    return pooled(network(**inputs, output_hidden_states=layer is not None), kind, layer)
+        output = network.get_image_features(**inputs, output_hidden_states=True)
+        return output.pooler_output, output
+    output = network(**inputs, output_hidden_states=True)
+    found = _pooled(output, kind, layer)
+    if layer == "multiscale":
+        half = {"pixel_values": functional.avg_pool2d(inputs["pixel_values"], 2)}
+        found += _pooled(network(**half, output_hidden_states=True), kind, layer)
+    return joined(found), output
 
 
-def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor, "b d"]:
-    """Return one vector per image from the output of a network that reads images only."""
+def _pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> list[Float[Tensor, "b _"]]:
+    """Return a vector of each selected layer from the output of a network of images only."""
     if kind.takes == "pooled" and layer is None:
-        alone: Tensor = output.pooler_output.flatten(1)
-        return alone
+        return [output.pooler_output.flatten(1)]
     token = kind.takes == "class token"
     found = [states[:, 0] if token else averaged(states) for states in layers_of(output, layer)]
-    if kind.takes == "pooled" and layer == "all":  # of convolutions, computed from the last state
+    if kind.takes == "pooled" and isinstance(layer, str):  # computed from the last state
         found.append(output.pooler_output.flatten(1))
-    return joined(found)
+    return found
 
 
 def averaged(states: Tensor) -> Float[Tensor, "b d"]:
@@ -64,7 +75,7 @@ def layers_of(output: Any, layer: HiddenLayer) -> Sequence[Tensor]:
     if layer is None:
         return [output.last_hidden_state]
     states: Sequence[Tensor] = output.hidden_states
-    return states[1:] if layer == "all" else [states[layer]]
+    return states[1:] if isinstance(layer, str) else [states[layer]]
 
 
 def joined(vectors: Sequence[Float[Tensor, "b _"]]) -> Float[Tensor, "b d"]:
@@ -150,7 +161,7 @@ def _pick(states: Float[Tensor, "b t d"], locations: Int[Tensor, " b"]) -> Float
 
 
 def resolve_layer(network: nn.Module, layer: HiddenLayer, last: int | None = None) -> HiddenLayer:
-    """Return the index of a hidden layer, 0 for the embeddings; None and "all" are unchanged.
+    """Return the index of a hidden layer, 0 for the embeddings; None and "all" stay.
 
     Args:
         network: the network with the layers.
@@ -158,8 +169,13 @@ def resolve_layer(network: nn.Module, layer: HiddenLayer, last: int | None = Non
         last: highest index, if known; otherwise it is taken from the configuration.
 
     Raises:
-        BadInput: the network has fewer layers.
+        BadInput: the network has fewer layers, or reads no images of two sizes.
     """
+    if layer == "multiscale":
+        raise BadInput(
+            "layer 'multiscale' is for convolutional networks of images of 64 pixels or more.",
+            "Name 'all', or leave the layer out.",
+        )
     if layer is None or layer == "all":
         return layer
     if last is None:

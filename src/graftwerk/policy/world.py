@@ -19,7 +19,7 @@ from ..blocks.primitives import CAPSULE, Primitive, Vector
 from ..blocks.renderer import render
 from ..blocks.sampling import shows_all
 from ..blocks.scene import COLOURS, GROUNDS, TIMES, Camera, Colour, Kind, Scene, SceneObject, Sun
-from ..errors import BadValue
+from ..errors import BadValue, UnknownName
 from ..metrics.intervals import wilson
 from ..requests.models import View
 from .episodes import write_episodes
@@ -61,6 +61,7 @@ class Task:
 
     Raises:
         BadValue: there is no such object.
+        UnknownName: there is no such camera.
     """
 
     target: str = "red cube"
@@ -73,6 +74,8 @@ class Task:
             colours, kinds = ", ".join(get_args(Colour)), ", ".join(_THINGS)
             allowed = f"it must be a color ({colours}) and one of {kinds}"
             raise BadValue("target", self.target, allowed, 'For example "blue sphere".')
+        if self.camera not in CAMERAS:
+            raise UnknownName("camera", str(self.camera), CAMERAS)
 
     @property
     def words(self) -> str:

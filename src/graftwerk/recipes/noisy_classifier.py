@@ -22,6 +22,7 @@ from ..errors import WrongBase
 from ..models.checkpoint import NOISE_AWARE
 from ..training.session import Plan
 from ..training.state import Loss, generator_for, initialise
+from . import diffusion
 from .autoencoder import latents_identity
 from .cached import open_latents
 from .diffusion import Sizes
@@ -46,13 +47,7 @@ REAL = Sizes(
     layers=1,
     heads=4,
 )
-TINY = Sizes(
-    plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
-    scenes=12,
-    widths=(8, 16),
-    layers=1,
-    heads=2,
-)
+TINY = diffusion.TINY
 
 
 class Work:

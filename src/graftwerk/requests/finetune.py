@@ -197,12 +197,14 @@ class Fit(
             "values); generate and write, with --how lora: the same as `graft lora train`"
         ),
     )
-    layer: Advanced[int | Literal["all"] | None] = Field(
+    layer: Advanced[int | Literal["all", "multiscale"] | None] = Field(
         # type: ignore[assignment]
         default=None,
         description=(
-            "use this hidden layer instead of the last (0: embeddings), or all concatenated "
-            "(all: with --how linear, and its default on a model of images only)"
+            "use this hidden layer instead of the last (0: embeddings), all concatenated (all), or "
+            "all of an image and of the image at half its size (multiscale, for convolutional "
+            "networks); linear heads on a model of images only use multiscale where possible, "
+            "otherwise all"
         ),
     )
     how: Literal["linear", "lora", "full", "auto"] | None = Field(

@@ -1,11 +1,13 @@
 """Requests to generate images."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from .. import limits
+from ..errors import BadValue
 from .base import (
     DEFAULT_GUIDE,
     DEFAULT_IMAGE_ENCODER,
@@ -328,6 +330,12 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
 
 
 _PROMPTED = ("cfg", "pag", "autoguide")
+# Kinds of guide without which an option of guides does nothing.
+_GUIDED = {
+    "guide_model": ("class=NAME",),
+    "guide_labels": ("class=NAME",),
+    "guide_encoder": ("text=SENTENCE", "image=FILE"),
+}
 # Options that do nothing unless one of those beside them acts; see `base.require_effect`.
 NEEDS = {
     "negative": ("cfg",),
@@ -343,3 +351,25 @@ NEEDS = {
     "control_mode": ("control",),
     "reuse": ("control",),
 }
+
+
+def require_guides(
+    request: Request[Any], given: Collection[str], aims: Collection[str], option: str = "guide"
+) -> None:
+    """Refuse an option of guides of another kind than those requested.
+
+    Args:
+        request: the request.
+        given: options that the caller gave, as opposed to those of a record.
+        aims: kinds of the guides: `class`, `text` or `image`.
+        option: the option that names them.
+
+    Raises:
+        BadValue: an option would do nothing.
+    """
+    for name, kinds in _GUIDED.items():
+        acting = {kind.partition("=")[0] for kind in kinds}
+        if name in given and aims and not acting & set(aims):
+            words = " or ".join(f"--{option} {kind}" for kind in kinds)
+            hint = "Give that too, or leave it out."
+            raise BadValue(name, getattr(request, name), f"it acts only with {words}", hint)

@@ -163,16 +163,12 @@ def input_hash(passage: Passage, content_hash: str) -> bytes:
 
 def row_hash(path: bytes, passage: Passage, input_digest: bytes) -> bytes:
     """Return the hash of everything that a row stores about a passage except its vector."""
-    fields = [
-        passage.kind,
-        passage.start,
-        passage.end,
-        passage.line,
-        passage.page,
-        passage.heading,
-        passage.text,
-    ]
-    return sha256(json.dumps(fields).encode() + b"\n" + input_digest + path)
+    return sha256(json.dumps(_stored(passage)).encode() + b"\n" + input_digest + path)
+
+
+def _stored(passage: Passage) -> list[object]:
+    names = ("kind", "start", "end", "line", "page", "heading", "text")
+    return [getattr(passage, name) for name in names]
 
 
 def encode_vector(vector: Float32[np.ndarray, " d"]) -> bytes:
@@ -267,13 +263,7 @@ def _to_values(
     digest = input_hash(passage, entry.content_hash)
     blob = encode_vector(vector)
     return (
-        passage.kind,
-        passage.start,
-        passage.end,
-        passage.line,
-        passage.page,
-        passage.heading,
-        passage.text,
+        *_stored(passage),
         digest,
         row_hash(path, passage, digest),
         sha256(blob),

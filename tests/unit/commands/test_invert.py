@@ -105,6 +105,14 @@ def test_a_check_without_a_class_asks_no_guide_and_of_the_judge_the_composition_
     assert names == ["composition", "residual", "spectrum", "neighbours"]
 
 
+def test_a_contact_sheet_is_left_out_of_a_folder_and_judged_when_named(real):
+    sheet = real.with_name("a-cone-0123abcd-sheet.png")
+    sheet.write_bytes(real.read_bytes())
+    for images, count in ((real.parent, 1), (sheet, 1)):
+        request = graftwerk.GuideCheck(images=[str(images)])
+        assert len(generate.run_guide_check(request, Silent()).pictures) == count
+
+
 def test_a_model_whose_real_images_are_not_known(real, pixel_pipeline):
     with pytest.raises(BadInput, match="--real"):
         generate.run_guide_check(

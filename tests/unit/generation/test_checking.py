@@ -69,6 +69,8 @@ def test_what_is_refused_at_once(no_network, tmp_path, changes, error, message):
         ({"to": "class=dragon"}, "dragon"),
         ({"to": "image=x"}, "target 'image'"),
         ({"to": "missing.png"}, "missing.png"),
+        ({"to": "red cube"}, 'Write "class=red cube", "text=red cube", or the path of an image'),
+        ({"to": "text=x", "guide_model": "imagenet"}, "acts only with --to class=NAME"),
         ({"to": "text=x", "start": "missing.png"}, "missing.png"),
         ({"to": "text=x", "start": "x.png", "space": "noise"}, "begins from noise"),
     ],

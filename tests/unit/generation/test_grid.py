@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import graftwerk
+from graftwerk.cli.show import show
 from graftwerk.commands.generate import run_generate
 from graftwerk.errors import BadInput, UnknownName
 from graftwerk.generation.spec import parse_grid
@@ -27,8 +28,11 @@ def pixels(path):
     return Image.open(path).tobytes()
 
 
-def test_cells_are_the_images_of_their_requests(ask, tmp_path):
+def test_cells_are_the_images_of_their_requests(ask, tmp_path, capsys):
     report = run_generate(ask(grid=["cfg=1,4", "steps=2,3,4"]), Silent())
+    show(report)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "dpmpp_2m, " in last and "2 steps" not in last and "4 steps" not in last
     assert [cell.values for cell in report.grid] == [
         {"cfg": cfg, "steps": steps} for steps in "234" for cfg in "14"
     ]

@@ -70,6 +70,11 @@ def test_a_pipeline_refuses_them_too(text_pipeline) -> None:
         (["--grid", "pag=1,nan"], "a finite number. See: graft generate --help"),
         (["--autoguide", "builtin/blocks:x"], "has the scale 'x'. Give a number"),
         (["--control", "canny=:soft"], "names no image"),
+        (["--guide", "text=a cone:3", "--guide-labels", "a"], "acts only with --guide class=NAME"),
+        (["--guide", "class=cone:3", "--guide-encoder", "x"], "--guide text=SENTENCE or --guide"),
+        (["--model", "builtin/bloks"], "Did you mean builtin/blocks? Allowed: builtin/blocks."),
+        (["--model", "builtin/minilm"], "is of the kind 'text encoder', not 'diffusion pipeline'"),
+        (["--model", "none.safetensors"], "'none.safetensors' does not exist. Check the path"),
     ],
 )
 def test_the_command_line_says_it(capsys, tmp_path, arguments, said) -> None:

@@ -46,11 +46,16 @@ def test_it_trains_what_the_command_trains(pipe, captioned_images, text_pipeline
     assert len(steered.generate("a red cube", n=1, steps=2)) == 1
 
 
-def test_the_folder_is_named_by_the_condition(pipe, captioned_images, tmp_path, monkeypatch):
+def test_the_folder_is_named_by_the_condition(
+    pipe, captioned_images, tmp_path, monkeypatch, listener
+):
     monkeypatch.chdir(tmp_path)
-    settings = SETTINGS | {"steps": 1}
-    run = gw.train_controlnet(pipe, captioned_images, condition="lineart", **settings)
+    settings = SETTINGS | {"steps": 1, "held_out": 400}
+    run = gw.train_controlnet(
+        pipe, captioned_images, condition="lineart", monitor=listener, **settings
+    )
     assert run.folder == tmp_path / "controlnet-lineart"
+    assert any("--held-out 400: at most half" in note for note in listener.notes)
 
 
 def test_unlocking_leaves_the_pipeline_as_it_was(pipe, captioned_images, tmp_path):

@@ -1,5 +1,8 @@
 """`Pipeline`, and what its images carry."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +123,33 @@ def test_a_branch_that_does_not_say_what_it_follows(tmp_path):
         gw.ControlNet(tmp_path)
     with pytest.raises(UnknownName, match="canny"):
         gw.ControlNet(tmp_path, condition="cany")
+
+
+def test_words_of_another_type_are_refused_where_no_test_checks_types():
+    code = """
+import graftwerk as gw
+for call in (
+    lambda: gw.Pipeline(precision="float8"),
+    lambda: gw.Pipeline().generate(regions=["a cube"]),
+    lambda: gw.Policy().success(1, camera="top"),
+):
+    try:
+        call()
+    except gw.GraftError as error:
+        print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    precision, regions, camera = said.stdout.splitlines()
+    assert "precision 'float8'" in precision and "Allowed: float32, bfloat16" in precision
+    assert "does not map prompts to images" in regions
+    assert "camera 'top'" in camera and "Allowed: front, left, high" in camera
+
+
+def test_counts_of_a_pipeline_that_are_refused(pipe):
+    with pytest.raises(BadInput, match="n 0 is too few"):
+        pipe.noise(0)
+    with pytest.raises(BadInput, match="no image to encode"):
+        pipe.encode([])
 
 
 def test_encode_and_decode_are_of_one_size(pipe):

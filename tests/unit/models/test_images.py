@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 from tests.classifiers import CONFIGS
 
+import graftwerk as gw
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.models.encoders import load_encoder
-from graftwerk.models.image_encoder import IMAGE_MODELS
+from graftwerk.models.image_encoder import IMAGE_MODELS, unit
 
 KINDS = ["clip", "siglip", "dinov2", "vit", "resnet"]
 JOINT = ["clip", "siglip"]
@@ -180,3 +181,26 @@ def test_all_layers_are_every_state_and_the_pooled_one(tmp_path, kind):
     classifier = graftwerk.Classifier(str(folder), method="linear", device="cpu")
     classifier.fit(images, ["a", "b"] * 3)
     assert classifier.features(images).shape == (6, joined.dimension)
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in IMAGE_MODELS.items() if kind.any_size])
+def test_two_sizes_are_all_layers_of_an_image_and_of_its_half(tmp_path, kind):
+    from tests.classifiers import write_classifier
+
+    folder = write_classifier(tmp_path, kind, side=64)
+    both = load_encoder(str(folder), layer="multiscale", device="cpu").encode_images(pictures(2))
+    full = load_encoder(str(folder), layer="all", device="cpu")
+    inputs = full.prepare(pictures(2))["pixel_values"]
+    n, c, h, w = inputs.shape
+    half = inputs.reshape(n, c, h // 2, 2, w // 2, 2).mean(dim=(3, 5))
+    parts = [unit(full.look({"pixel_values": one}).vectors) for one in (inputs, half)]
+    np.testing.assert_allclose(both, np.concatenate(parts, axis=1) / 2**0.5, atol=1e-5)
+    classifier = gw.Classifier(str(folder), method="linear", device="cpu")
+    classifier.fit(pictures(6), ["a", "b"] * 3)
+    assert classifier.features(pictures(2)).shape == both.shape
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov2", "resnet"])
+def test_transformers_and_networks_of_small_images_read_one_size(write_vision, kind):
+    with pytest.raises(BadInput, match="'multiscale' is for convolutional networks"):
+        load_encoder(str(write_vision(kind)), layer="multiscale", device="cpu")

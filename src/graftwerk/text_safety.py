@@ -5,7 +5,7 @@ The result is deterministic: wording alone cannot keep instructions in a documen
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _RETAINED = {"\n", "\t"}
 
@@ -116,3 +116,9 @@ def as_html(text: str) -> str:
     from html import escape
 
     return escape(printable(text, keep_lines=True))
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Return counts of things in words, the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return "; ".join(f"{count:,} {what}" for what, count in ordered)

@@ -1,20 +1,23 @@
 """Format reports of fits and of LoRA trainings for the terminal."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ..finetune import results as reports
-from ..forecast.results import ForecastResult
-from ..policy.results import EpisodesWritten, PolicyEvaluation, PolicyFit
-from ..probing.results import ReadoutResult, Share, Shift
 from ..results import LeftOut
 from ..text_safety import counted, printable
 from .format import table
+
+if TYPE_CHECKING:
+    from ..finetune import results as reports
+    from ..forecast.results import ForecastResult
+    from ..policy.results import EpisodesWritten, PolicyEvaluation, PolicyFit
+    from ..probing.results import ReadoutResult, Share, Shift
 
 _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
 _MATRIX, _MISTAKES, _ROWS = 8, 5, 20
 
 
-def score_line(score: reports.Score) -> str:
+def score_line(score: "reports.Score") -> str:
     """Show a score with its interval and its baselines."""
     others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
     return (
@@ -23,7 +26,7 @@ def score_line(score: reports.Score) -> str:
     )
 
 
-def details_lines(details: reports.ScoreDetails | None) -> list[str]:
+def details_lines(details: "reports.ScoreDetails | None") -> list[str]:
     """Precision and recall of each class beside their chance level, confusions, mistakes."""
     if details is None:
         return []
@@ -60,7 +63,7 @@ def details_lines(details: reports.ScoreDetails | None) -> list[str]:
     return lines
 
 
-def _threshold_lines(details: reports.ScoreDetails | None) -> list[str]:
+def _threshold_lines(details: "reports.ScoreDetails | None") -> list[str]:
     """What would be answered, and how well, above a threshold."""
     if details is None or not details.thresholds:
         return []
@@ -79,7 +82,7 @@ def _unlearned_lines(counts: Mapping[str, int]) -> list[str]:
     return [f"not scored, because no example of the class was learned from: {shown}"]
 
 
-def data_lines(data: reports.DataFacts) -> list[str]:
+def data_lines(data: "reports.DataFacts") -> list[str]:
     """Show counts of the data."""
     parts = f"{data.train:,} to train, {data.validation:,} to validate, {data.test:,} to test"
     lines = [f"data: {parts}"]
@@ -99,7 +102,7 @@ def data_lines(data: reports.DataFacts) -> list[str]:
     return lines + rows + unlearned + _left_out(data.left_out)
 
 
-def fit_lines(report: reports.FitResult) -> list[str]:
+def fit_lines(report: "reports.FitResult") -> list[str]:
     """Show the score first, then data, cost and path."""
     lines = [score_line(report.score), *details_lines(report.details)]
     lines += _threshold_lines(report.details)
@@ -128,7 +131,7 @@ def _model(name: str) -> str:
     return "the numbers, no pre-trained model" if name == "none" else printable(name)
 
 
-def comparison_lines(report: reports.FitComparison) -> list[str]:
+def comparison_lines(report: "reports.FitComparison") -> list[str]:
     """Show the recommendation, the table, and the learning curve."""
     before = [printable(report.before)] if report.before is not None else []
     name = report.ways[0].score.name
@@ -174,7 +177,7 @@ def comparison_lines(report: reports.FitComparison) -> list[str]:
     ]
 
 
-def prediction_lines(report: reports.Predictions) -> list[str]:
+def prediction_lines(report: "reports.Predictions") -> list[str]:
     """One line an input, then how good they are where the labels are known."""
     lines = []
     measured = [] if report.score is None else [score_line(report.score)]
@@ -199,7 +202,7 @@ def prediction_lines(report: reports.Predictions) -> list[str]:
     return lines + measured
 
 
-def evaluation_lines(report: reports.FitEvaluation) -> list[str]:
+def evaluation_lines(report: "reports.FitEvaluation") -> list[str]:
     """Show the score, each class, and the mistakes."""
     lines = [score_line(report.score), *details_lines(report.details)]
     lines += _unlearned_lines(report.unlearned)
@@ -220,7 +223,7 @@ def _left_out(entries: Sequence[LeftOut]) -> list[str]:
     return shown + ([f"  and {more} more"] if more > 0 else [])
 
 
-def lora_lines(report: reports.LoraTrainResult) -> list[str]:
+def lora_lines(report: "reports.LoraTrainResult") -> list[str]:
     """Show the loss before and after, cost, path, and how to use the result."""
     what = "noise" if report.task == "generate" else "text"
     lines = [
@@ -255,7 +258,7 @@ def lora_lines(report: reports.LoraTrainResult) -> list[str]:
 _WITH_INTERVALS = 7  # columns at most that a terminal has room for
 
 
-def readout_lines(report: ReadoutResult) -> list[str]:
+def readout_lines(report: "ReadoutResult") -> list[str]:
     """Show R2 next to its baselines, then what changed along each direction."""
     header = ["R2", "model", "95 %", "shuffled", "95 %", "random weights", "95 %"]
     rows = [
@@ -286,22 +289,22 @@ def readout_lines(report: ReadoutResult) -> list[str]:
     return [*lines, f"{report.seconds:.1f} s ({model})"]
 
 
-def _cells(share: Share) -> list[str]:
+def _cells(share: "Share") -> list[str]:
     return [f"{share.r2:.3f}", f"{share.low:.3f} to {share.high:.3f}"]
 
 
-def _shift(shift: Shift) -> str:
+def _shift(shift: "Shift") -> str:
     return f"{shift.value:+.2f} ({shift.low:+.2f} to {shift.high:+.2f})"
 
 
-def _short(shift: Shift) -> str:
+def _short(shift: "Shift") -> str:
     return f"{shift.value:+.2f}"
 
 
 _FORECAST_ROWS = 12
 
 
-def forecast_lines(report: ForecastResult) -> list[str]:
+def forecast_lines(report: "ForecastResult") -> list[str]:
     """What was read, the first values, the backtest."""
     season = "no season" if report.season == 1 else f"season of {report.season:,} steps"
     longer = "" if report.second_season == 1 else f" and {report.second_season:,}"
@@ -331,7 +334,7 @@ def forecast_lines(report: ForecastResult) -> list[str]:
     return lines
 
 
-def policy_lines(report: PolicyEvaluation) -> list[str]:
+def policy_lines(report: "PolicyEvaluation") -> list[str]:
     """Success of the policy and of what it is compared with."""
     rows = [
         [
@@ -350,7 +353,7 @@ def policy_lines(report: PolicyEvaluation) -> list[str]:
     ]
 
 
-def episodes_lines(report: EpisodesWritten) -> list[str]:
+def episodes_lines(report: "EpisodesWritten") -> list[str]:
     """What was recorded."""
     return [
         f"{printable(report.task)}, camera {report.camera}: {counted(report.episodes, 'episode')} "
@@ -360,7 +363,7 @@ def episodes_lines(report: EpisodesWritten) -> list[str]:
     ]
 
 
-def policy_fit_lines(report: PolicyFit) -> list[str]:
+def policy_fit_lines(report: "PolicyFit") -> list[str]:
     """What was learned, and the error of held-out actions."""
     return [
         f"{printable(report.task)}: {counted(report.episodes, 'episode')} "
@@ -373,7 +376,7 @@ def policy_fit_lines(report: PolicyFit) -> list[str]:
     ]
 
 
-def _backtest(report: ForecastResult) -> list[str]:
+def _backtest(report: "ForecastResult") -> list[str]:
     rows = [
         [
             printable(row.name),

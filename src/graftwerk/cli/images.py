@@ -1,14 +1,18 @@
 """Format reports on images for the terminal: conditions, control, guidance, recipes."""
 
-from ..blocks.results import RecipeEvaluation, RecipeList, RecipeResult
-from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
-from ..controlnet.results import Ablation, AblationRow, ControlExported, ControlTrained
-from ..generation import results as reports
+from typing import TYPE_CHECKING
+
 from ..text_safety import counted, printable
 from .format import dim, table
 
+if TYPE_CHECKING:
+    from ..blocks.results import RecipeEvaluation, RecipeList, RecipeResult
+    from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
+    from ..controlnet.results import Ablation, ControlExported, ControlTrained
+    from ..generation import results as reports
 
-def trained_lines(report: ControlTrained) -> list[str]:
+
+def trained_lines(report: "ControlTrained") -> list[str]:
     """Show the verdict first, then figures and paths."""
     at = "" if report.converged_at is None else f" at step {report.converged_at:,}"
     left = "" if report.finished else "; run it again to go on"
@@ -45,7 +49,7 @@ def trained_lines(report: ControlTrained) -> list[str]:
     ]
 
 
-def retained_lines(report: reports.Generation) -> list[str]:
+def retained_lines(report: "reports.Generation") -> list[str]:
     """Show how well generated images follow their controls."""
     lines = []
     for one in report.controls:
@@ -63,7 +67,7 @@ def retained_lines(report: reports.Generation) -> list[str]:
     return lines
 
 
-def ablation_lines(report: Ablation) -> list[str]:
+def ablation_lines(report: "Ablation") -> list[str]:
     """Show the table, its conclusions, the trainings and their paths."""
     chance = report.fidelity_by_chance
     by_chance = "" if chance is None else f", by chance {chance:.3f}"
@@ -74,7 +78,7 @@ def ablation_lines(report: Ablation) -> list[str]:
         for one in report.trainings
     ]
     return [
-        *table(list(AblationRow.HEADER), [row.cells() for row in report.rows]),
+        *table(list(type(report.rows[0]).HEADER), [row.cells() for row in report.rows]),
         f"{report.condition} on {printable(report.model)}, {counted(report.pairs, 'pair')}, "
         f"{counted(report.steps, 'step')}, {counted(report.seeds, 'seed')}, "
         f"{counted(report.count, 'image')} each; ± half of 95 % intervals over the seeds; fidelity "
@@ -86,7 +90,7 @@ def ablation_lines(report: Ablation) -> list[str]:
     ]
 
 
-def exported_lines(report: ControlExported) -> list[str]:
+def exported_lines(report: "ControlExported") -> list[str]:
     """Show the path, and how to open it in diffusers."""
     return [
         f"{printable(report.branch)} on {printable(report.model)} -> {printable(report.out)}: a "
@@ -95,7 +99,7 @@ def exported_lines(report: ControlExported) -> list[str]:
     ]
 
 
-def guide_lines(report: reports.Generation) -> list[str]:
+def guide_lines(report: "reports.Generation") -> list[str]:
     """Show what each guide did, and which guides conflict."""
     lines = []
     for guide in report.guides:
@@ -114,7 +118,7 @@ def guide_lines(report: reports.Generation) -> list[str]:
     return lines + check_table(report.verdicts) + self_test_lines(report.self_test)
 
 
-def verdict_lines(report: reports.GuideVerdicts) -> list[str]:
+def verdict_lines(report: "reports.GuideVerdicts") -> list[str]:
     """Show one line per image with a column per realism check."""
     requested = "" if report.label is None else f" of {printable(report.label)!r}"
     return [
@@ -126,7 +130,7 @@ def verdict_lines(report: reports.GuideVerdicts) -> list[str]:
     ]
 
 
-def inversion_lines(report: reports.Inversion) -> list[str]:
+def inversion_lines(report: "reports.Inversion") -> list[str]:
     """Show the result, and its realism checks."""
     lines = [printable(path) for path in report.pictures]
     lines += [f"film: {printable(report.film)}", f"losses: {printable(report.losses_file)}"]
@@ -144,7 +148,7 @@ def inversion_lines(report: reports.Inversion) -> list[str]:
     return [*lines, f"{report.seconds:.1f} s"]
 
 
-def self_test_lines(test: reports.SelfTest | None) -> list[str]:
+def self_test_lines(test: "reports.SelfTest | None") -> list[str]:
     """What the realism checks can tell at all."""
     if test is None:
         return []
@@ -158,7 +162,7 @@ def self_test_lines(test: reports.SelfTest | None) -> list[str]:
     return [f"{line}: it cannot tell real images here, so it calls none real"]
 
 
-def check_table(verdicts: list[reports.ImageVerdict]) -> list[str]:
+def check_table(verdicts: "list[reports.ImageVerdict]") -> list[str]:
     """Format a row of realism checks per image; ! marks a failed check."""
     if not verdicts:
         return []
@@ -171,7 +175,7 @@ def check_table(verdicts: list[reports.ImageVerdict]) -> list[str]:
     return table(["image", "verdict", "strangeness", *names], rows)
 
 
-def sweep_lines(report: reports.GuideSweepReport) -> list[str]:
+def sweep_lines(report: "reports.GuideSweepReport") -> list[str]:
     """Show the table, ending with a fresh real sample, and a summary in words."""
     rows = [
         [name, *(f"{value:.2f} ±{margin:.2f}" for value, margin in _pairs(row))]
@@ -188,7 +192,7 @@ def sweep_lines(report: reports.GuideSweepReport) -> list[str]:
     ]
 
 
-def _pairs(row: reports.SweepRow) -> list[tuple[float, float]]:
+def _pairs(row: "reports.SweepRow") -> list[tuple[float, float]]:
     return [
         (row.frechet, row.frechet_margin),
         (row.precision, row.precision_margin),
@@ -197,7 +201,7 @@ def _pairs(row: reports.SweepRow) -> list[tuple[float, float]]:
     ]
 
 
-def list_lines(report: ConditionKinds) -> list[str]:
+def list_lines(report: "ConditionKinds") -> list[str]:
     """List the kinds with their estimators and fidelity measures."""
     lines = []
     for kind in report.kinds:
@@ -208,7 +212,7 @@ def list_lines(report: ConditionKinds) -> list[str]:
     return lines
 
 
-def made_lines(report: ConditionResult) -> list[str]:
+def made_lines(report: "ConditionResult") -> list[str]:
     """Show what was computed, how, and the path."""
     chosen = (
         ""
@@ -222,7 +226,7 @@ def made_lines(report: ConditionResult) -> list[str]:
     ]
 
 
-def edge_lines(report: EdgeEvaluation) -> list[str]:
+def edge_lines(report: "EdgeEvaluation") -> list[str]:
     """Show the three figures of the benchmark."""
     return [
         *table(
@@ -237,7 +241,7 @@ def edge_lines(report: EdgeEvaluation) -> list[str]:
     ]
 
 
-def recipe_list_lines(report: RecipeList) -> list[str]:
+def recipe_list_lines(report: "RecipeList") -> list[str]:
     """List what each recipe trains, and its target figures."""
     lines = []
     for recipe in report.recipes:
@@ -249,7 +253,7 @@ def recipe_list_lines(report: RecipeList) -> list[str]:
     return lines
 
 
-def result_lines(report: RecipeResult) -> list[str]:
+def result_lines(report: "RecipeResult") -> list[str]:
     """Show figures, steps, and the path of the model."""
     left = "" if report.finished else "; run it again to go on"
     return [
@@ -260,7 +264,7 @@ def result_lines(report: RecipeResult) -> list[str]:
     ]
 
 
-def evaluation_lines(report: RecipeEvaluation) -> list[str]:
+def evaluation_lines(report: "RecipeEvaluation") -> list[str]:
     """Show figures next to their targets."""
     rows = []
     for name, value in report.figures.items():

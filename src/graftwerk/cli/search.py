@@ -1,20 +1,22 @@
 """Format search results for the terminal."""
 
 import sys
+from typing import TYPE_CHECKING
 
-from ..data.images import listed
-from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
 from ..models.fetching import offer
-from ..models.results import Classification, ClassifiedImage, TemperatureFit
 from ..results import Familiarity
-from ..search.results import Hit, IndexChange, SearchResult
-from ..text_safety import counted, printable
+from ..text_safety import counted, listed, printable
 from .format import bold, dim, paint, place, skipped_lines, table
+
+if TYPE_CHECKING:
+    from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
+    from ..models.results import Classification, ClassifiedImage, TemperatureFit
+    from ..search.results import Hit, IndexChange, SearchResult
 
 _COPIES = 3  # of a hit that are named
 
 
-def search_lines(report: SearchResult) -> list[str]:
+def search_lines(report: "SearchResult") -> list[str]:
     """Show the hits, best first, and how many items were searched."""
     lines = []
     for number, hit in enumerate(report.hits, 1):
@@ -40,7 +42,7 @@ def far(familiarity: Familiarity) -> str:
     )
 
 
-def _counted(report: SearchResult) -> str:
+def _counted(report: "SearchResult") -> str:
     passages = report.searched - report.pictures
     if not report.pictures:
         return counted(passages, "passage")
@@ -51,7 +53,7 @@ def _counted(report: SearchResult) -> str:
     )
 
 
-def _marked(hit: Hit) -> str:
+def _marked(hit: "Hit") -> str:
     first = hit.marks[0][0] if hit.marks else 0
     begin = max(0, first - 100) if len(hit.text) > 300 else 0
     out, position = [], begin
@@ -68,7 +70,7 @@ def _mark(word: str) -> str:
     return paint(word, "1;33") if sys.stdout.isatty() else f"[{word}]"
 
 
-def _hit_lines(number: int, hit: Hit) -> list[str]:
+def _hit_lines(number: int, hit: "Hit") -> list[str]:
     ranks = [f"score {hit.score:.4f}"]
     if hit.kind == "image":
         ranks.insert(0, "image")
@@ -86,7 +88,7 @@ def _hit_lines(number: int, hit: Hit) -> list[str]:
     return [*lines, *copy_lines(hit)]
 
 
-def copy_lines(hit: Hit) -> list[str]:
+def copy_lines(hit: "Hit") -> list[str]:
     """Where else the same content stands."""
     if not hit.copies:
         return []
@@ -98,7 +100,7 @@ def copy_lines(hit: Hit) -> list[str]:
 _FEW = 3  # images whose labels are all shown
 
 
-def classification_lines(report: Classification) -> list[str]:
+def classification_lines(report: "Classification") -> list[str]:
     """Show the labels of each image, skipped images, and how reliable the probabilities are."""
     few = len(report.pictures) <= _FEW
     lines = _each(report.pictures) if few else _as_table(report.pictures)
@@ -128,7 +130,7 @@ def classification_lines(report: Classification) -> list[str]:
     return [*lines, dim(printable(report.calibration))]
 
 
-def _each(images: list[ClassifiedImage]) -> list[str]:
+def _each(images: "list[ClassifiedImage]") -> list[str]:
     lines = []
     for image in images:
         lines.append(place(image.path))
@@ -155,7 +157,7 @@ def _each(images: list[ClassifiedImage]) -> list[str]:
     return lines
 
 
-def _as_table(images: list[ClassifiedImage]) -> list[str]:
+def _as_table(images: "list[ClassifiedImage]") -> list[str]:
     rows = []
     for image in images:
         row = [place(image.path), printable(image.label), f"{image.probability:.3f}"]
@@ -164,7 +166,7 @@ def _as_table(images: list[ClassifiedImage]) -> list[str]:
     return [*table(["image", "label", "probability", ""], rows, figures=False), ""]
 
 
-def _fit_lines(fit: TemperatureFit) -> list[str]:
+def _fit_lines(fit: "TemperatureFit") -> list[str]:
     rows = [
         ["calibration error (ECE)", f"{fit.ece_before:.4f}", f"{fit.ece_after:.4f}"],
         ["negative log-likelihood", f"{fit.nll_before:.4f}", f"{fit.nll_after:.4f}"],
@@ -176,7 +178,7 @@ def _fit_lines(fit: TemperatureFit) -> list[str]:
     ]
 
 
-def alignment_lines(report: AlignmentEvaluation) -> list[str]:
+def alignment_lines(report: "AlignmentEvaluation") -> list[str]:
     """Show retrieval, neighbours and geometry of the embedding space."""
     lines = skipped_lines(report.skipped)
     across = report.across
@@ -191,7 +193,7 @@ def alignment_lines(report: AlignmentEvaluation) -> list[str]:
     return lines
 
 
-def _recall_lines(across: Across) -> list[str]:
+def _recall_lines(across: "Across") -> list[str]:
     rows = [
         [
             name,
@@ -218,7 +220,7 @@ def _recall_lines(across: Across) -> list[str]:
     ]
 
 
-def _half_lines(name: str, half: Half, k: int) -> list[str]:
+def _half_lines(name: str, half: "Half", k: int) -> list[str]:
     lines = [
         f"{half.count:,} {name}: anisotropy {half.anisotropy:.3f}; hubs: {_hubs(half.hubness)}"
     ]
@@ -232,14 +234,14 @@ def _half_lines(name: str, half: Half, k: int) -> list[str]:
     return lines
 
 
-def _hubs(hubness: Hubness) -> str:
+def _hubs(hubness: "Hubness") -> str:
     return (
         f"skewness {hubness.skewness:.2f}, {hubness.antihubs:.1%} never found, the greatest for "
         f"{hubness.largest:.1%}"
     )
 
 
-def out_of_distribution_lines(report: IndexChange) -> list[str]:
+def out_of_distribution_lines(report: "IndexChange") -> list[str]:
     """Report images in an index that are out of distribution for its encoder."""
     if not report.unfamiliar:
         return []
@@ -250,7 +252,7 @@ def out_of_distribution_lines(report: IndexChange) -> list[str]:
     ]
 
 
-def converted_lines(report: IndexChange) -> list[str]:
+def converted_lines(report: "IndexChange") -> list[str]:
     """Report images that were converted when they were read."""
     if not report.converted:
         return []

@@ -1,29 +1,10 @@
 """Format reports for the terminal, most important first; `--json` has everything."""
 
 import sys
-from collections.abc import Mapping
-from functools import singledispatch
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
-from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
-from ..controlnet.results import Ablation, ControlExported, ControlTrained
-from ..finetune.results import FitComparison, FitEvaluation, FitResult, LoraTrainResult, Predictions
-from ..forecast.results import ForecastResult
-from ..generation.results import Generation, GuideSweepReport, GuideVerdicts, Inversion
-from ..metrics.results import (
-    AlignmentEvaluation,
-    AnswersEvaluation,
-    RetrievalEvaluation,
-    Share,
-    SimilarityEvaluation,
-)
-from ..models.results import Classification, ModelList
-from ..policy.results import EpisodesWritten, PolicyEvaluation, PolicyFit
-from ..probing.results import ReadoutResult
-from ..rag.results import Answer, Calibration, ChatResult, CitationReport
 from ..results import Report
-from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
 from ..text_safety import counted, printable, shortened
 from . import finetune, images, search
 from . import finetune as probe
@@ -32,18 +13,42 @@ from .format import dim as _dim
 from .format import place as _location
 from .format import skipped_lines, source_lines, table
 
+if TYPE_CHECKING:
+    from ..blocks.results import BlocksData, BlocksSheet
+    from ..generation.results import Generation
+    from ..metrics.results import (
+        AnswersEvaluation,
+        RetrievalEvaluation,
+        Share,
+        SimilarityEvaluation,
+    )
+    from ..models.results import ModelList
+    from ..rag.results import Answer, Calibration, ChatResult, CitationReport
+    from ..search.results import Embedding, IndexChange, IndexCheck, IndexState
+
 _LIKELY = 0.3  # probability of an answer from which the words that may be it are shown
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
     """Print a report to stdout; `streamed` says that its answer has been printed already."""
-    lines = _answer(report, streamed) if isinstance(report, Answer) else _lines(report)
+    is_answer = type(report).__name__ == "Answer"
+    lines = _answer(cast("Answer", report), streamed) if is_answer else _lines(report)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-@singledispatch
+Form = Callable[[Any], list[str]]
+_FORMS: dict[str, Form] = {}
+
+
+def _form(form: Form) -> Form:
+    """Register how reports of a type are shown, by its name, so that only its module is loaded."""
+    _FORMS[form.__annotations__["report"].rpartition(".")[2]] = form
+    return form
+
+
 def _lines(report: Report) -> list[str]:
-    return _fields(report.model_dump())
+    form = _FORMS.get(type(report).__name__)
+    return _fields(report.model_dump()) if form is None else form(report)
 
 
 def _fields(values: Mapping[str, Any]) -> list[str]:
@@ -57,8 +62,8 @@ def _fields(values: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-@_lines.register
-def _(report: IndexChange) -> list[str]:
+@_form
+def _(report: "IndexChange") -> list[str]:
     counts = {
         "added": report.added,
         "changed": report.changed,
@@ -77,8 +82,8 @@ def _(report: IndexChange) -> list[str]:
     return lines + skipped_lines(report.skipped)
 
 
-@_lines.register
-def _(report: IndexState) -> list[str]:
+@_form
+def _(report: "IndexState") -> list[str]:
     return [
         f"{printable(report.index)}: {counted(report.files, 'file')}, "
         f"{counted(report.passages, 'passage')} ({counted(report.pictures, 'image')}), "
@@ -93,8 +98,8 @@ def _(report: IndexState) -> list[str]:
     ]
 
 
-@_lines.register
-def _(report: IndexCheck) -> list[str]:
+@_form
+def _(report: "IndexCheck") -> list[str]:
     recall = "" if report.recall_at_10 is None else f"; recall@10 {report.recall_at_10:.4f}"
     lines = [
         f"{'sound' if report.sound else 'DAMAGED'}: {counted(report.passages, 'passage')} could be "
@@ -108,7 +113,7 @@ def _(report: IndexCheck) -> list[str]:
     return lines + ([] if report.sources is None else source_lines(report.sources))
 
 
-def _answer(report: Answer, streamed: bool) -> list[str]:
+def _answer(report: "Answer", streamed: bool) -> list[str]:
     lines = [] if report.prompt is None else [_dim("prompt as sent:"), report.prompt, ""]
     lines += [] if report.asked is None else [_dim(f"asked: {printable(report.asked)}")]
     if report.abstained:
@@ -151,7 +156,7 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
     return lines
 
 
-def _citation(report: CitationReport) -> str:
+def _citation(report: "CitationReport") -> str:
     """Where a citation leads, how probably that answers, and how the sentence relates to it."""
     where = _location(report.path, report.line, report.page)
     said = f"{report.verdict} ({report.similarity:.2f})"
@@ -162,14 +167,14 @@ def _citation(report: CitationReport) -> str:
     return f"{where}  answers the question: {report.answers:.2f}{shown}; {said}"
 
 
-@_lines.register
-def _(report: ChatResult) -> list[str]:
+@_form
+def _(report: "ChatResult") -> list[str]:
     answered = sum(not turn.abstained for turn in report.turns)
     return [_dim(f"questions: {len(report.turns)}, answered: {answered}")]
 
 
-@_lines.register
-def _(report: Embedding) -> list[str]:
+@_form
+def _(report: "Embedding") -> list[str]:
     if report.out is not None:
         return [
             f"{counted(report.count, 'vector')} of {report.dimension} -> {printable(report.out)}"
@@ -177,8 +182,8 @@ def _(report: Embedding) -> list[str]:
     return [" ".join(f"{value:.6f}" for value in vector) for vector in report.vectors or []]
 
 
-@_lines.register
-def _(report: RetrievalEvaluation) -> list[str]:
+@_form
+def _(report: "RetrievalEvaluation") -> list[str]:
     header = ["mode", "recall@1", "recall@5", "recall@10", "MRR", "nDCG@10"]
     rows = [
         [
@@ -203,16 +208,16 @@ def _(report: RetrievalEvaluation) -> list[str]:
     return [*table(header, rows), foot]
 
 
-@_lines.register
-def _(report: SimilarityEvaluation) -> list[str]:
+@_form
+def _(report: "SimilarityEvaluation") -> list[str]:
     return [
         f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on "
         f"{counted(report.pairs, 'pair')} ({report.encoder}, {report.seconds:.1f} s)"
     ]
 
 
-@_lines.register
-def _(report: AnswersEvaluation) -> list[str]:
+@_form
+def _(report: "AnswersEvaluation") -> list[str]:
     return [
         f"{counted(report.answerable, 'answerable question')}: {report.share_answered:.1%} "
         f"answered, F1 {report.f1:.3f}, exact {report.exact_match:.3f}, answer contained "
@@ -227,7 +232,7 @@ def _(report: AnswersEvaluation) -> list[str]:
     ]
 
 
-def _answer_rows(report: AnswersEvaluation) -> list[list[str]]:
+def _answer_rows(report: "AnswersEvaluation") -> list[list[str]]:
     plain = [f"{report.plain_first.share:.1%}", f"{report.plain_in_three.share:.1%}"]
     rows: list[tuple[str, Share, list[str]]] = [
         ("right sentence first", report.right_first, [plain[0], f"{report.chance_first:.1%}"]),
@@ -242,8 +247,8 @@ def _answer_rows(report: AnswersEvaluation) -> list[list[str]]:
     ]
 
 
-@_lines.register
-def _(report: Calibration) -> list[str]:
+@_form
+def _(report: "Calibration") -> list[str]:
     return [
         f"answerability threshold {report.floor:.3f} for {report.encoder}: answers "
         f"{report.share_answered:.1%} of {report.answerable} answerable questions and "
@@ -252,8 +257,8 @@ def _(report: Calibration) -> list[str]:
     ]
 
 
-@_lines.register
-def _(report: ModelList) -> list[str]:
+@_form
+def _(report: "ModelList") -> list[str]:
     built_in = [[model["name"], model["kind"], model["about"]] for model in report.models]
     there = [
         [
@@ -271,8 +276,8 @@ def _(report: ModelList) -> list[str]:
     ]
 
 
-@_lines.register
-def _(report: BlocksData) -> list[str]:
+@_form
+def _(report: "BlocksData") -> list[str]:
     return [
         f"{counted(report.scenes, 'scene')} of {report.size} x {report.size} pixels, seed "
         f"{report.seed} -> {printable(report.folder)}",
@@ -280,13 +285,13 @@ def _(report: BlocksData) -> list[str]:
     ]
 
 
-@_lines.register
-def _(report: BlocksSheet) -> list[str]:
+@_form
+def _(report: "BlocksSheet") -> list[str]:
     return [report.caption, f"-> {printable(report.out)}"]
 
 
-@_lines.register
-def _(report: Generation) -> list[str]:
+@_form
+def _(report: "Generation") -> list[str]:
     lines = [printable(image.path) for image in report.pictures]
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
     for cell in report.grid if report.grid and report.grid[0].kept else []:
@@ -307,7 +312,7 @@ def _(report: Generation) -> list[str]:
     ]
 
 
-def _start_lines(report: Generation) -> list[str]:
+def _start_lines(report: "Generation") -> list[str]:
     start = report.start
     if start is None:
         return []
@@ -319,28 +324,31 @@ def _start_lines(report: Generation) -> list[str]:
     ]
 
 
-_lines.register(ControlTrained, images.trained_lines)
-_lines.register(Ablation, images.ablation_lines)
-_lines.register(ControlExported, images.exported_lines)
-_lines.register(ConditionKinds, images.list_lines)
-_lines.register(ConditionResult, images.made_lines)
-_lines.register(EdgeEvaluation, images.edge_lines)
-_lines.register(FitResult, finetune.fit_lines)
-_lines.register(FitComparison, finetune.comparison_lines)
-_lines.register(Predictions, finetune.prediction_lines)
-_lines.register(ForecastResult, finetune.forecast_lines)
-_lines.register(PolicyEvaluation, finetune.policy_lines)
-_lines.register(EpisodesWritten, finetune.episodes_lines)
-_lines.register(PolicyFit, finetune.policy_fit_lines)
-_lines.register(FitEvaluation, finetune.evaluation_lines)
-_lines.register(ReadoutResult, probe.readout_lines)
-_lines.register(LoraTrainResult, finetune.lora_lines)
-_lines.register(GuideSweepReport, images.sweep_lines)
-_lines.register(Inversion, images.inversion_lines)
-_lines.register(GuideVerdicts, images.verdict_lines)
-_lines.register(RecipeList, images.recipe_list_lines)
-_lines.register(RecipeResult, images.result_lines)
-_lines.register(RecipeEvaluation, images.evaluation_lines)
-_lines.register(SearchResult, search.search_lines)
-_lines.register(Classification, search.classification_lines)
-_lines.register(AlignmentEvaluation, search.alignment_lines)
+for _one in (
+    images.trained_lines,
+    images.ablation_lines,
+    images.exported_lines,
+    images.list_lines,
+    images.made_lines,
+    images.edge_lines,
+    finetune.fit_lines,
+    finetune.comparison_lines,
+    finetune.prediction_lines,
+    finetune.forecast_lines,
+    finetune.policy_lines,
+    finetune.episodes_lines,
+    finetune.policy_fit_lines,
+    finetune.evaluation_lines,
+    probe.readout_lines,
+    finetune.lora_lines,
+    images.sweep_lines,
+    images.inversion_lines,
+    images.verdict_lines,
+    images.recipe_list_lines,
+    images.result_lines,
+    images.evaluation_lines,
+    search.search_lines,
+    search.classification_lines,
+    search.alignment_lines,
+):
+    _form(_one)

@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import files, limits
 from ..errors import BadFile, LimitExceeded
+from ..text_safety import listed
 from .documents.document import Document
 from .raw import open_regular, read_bytes, sha256
 
@@ -69,12 +70,6 @@ class ImageNotes:
         """Report the conversions to the user, if there are any."""
         for line in self.lines():
             monitor.note(line)
-
-
-def listed(counts: Mapping[str, int]) -> str:
-    """Return the conversions in words, with the number of images for each."""
-    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    return "; ".join(f"{count:,} {what}" for what, count in ordered)
 
 
 def image_document(path: str, content: bytes) -> Document:

@@ -17,7 +17,6 @@ from ..adapters.linear_head import HeadScores
 from ..cache import cached_folder
 from ..data.columns import ColumnChoice, Missing
 from ..data.dataset import Examples, Kind
-from ..data.images import listed
 from ..data.load import read_examples
 from ..data.tables import AS_FOUND, Reading, is_table
 from ..data.targets import (
@@ -32,7 +31,7 @@ from ..data.targets import (
 )
 from ..errors import BadInput
 from ..settings import settings
-from ..text_safety import counted
+from ..text_safety import counted, listed
 from ..types import HiddenLayer, Monitor, Task, Vectors, report_reading
 from .base_model import NO_MODEL, Base, open_base
 from .results import DataFacts, Score, ScoreDetails

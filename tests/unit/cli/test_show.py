@@ -1,7 +1,9 @@
 """Reports for people."""
 
-from graftwerk.cli.show import show
+import graftwerk as gw
+from graftwerk.cli.show import _FORMS, show
 from graftwerk.models.results import ModelCard
+from graftwerk.requests.base import Request
 from graftwerk.search.results import Hit, Location, SearchResult
 from graftwerk.types import Silent, report_reading
 
@@ -69,3 +71,18 @@ def test_how_files_were_read_is_reported_once_for_those_alike():
     assert told[4] == "0.pdf: 1 images left out (and 11 more likewise)"
     assert told[5] == "0.csv: other a"
     assert told[-1] == "and 4 more notes; --json has all"
+
+
+def test_every_form_is_of_the_report_of_a_request():
+    """Forms are found by name; one that no report has would never be used."""
+    requests = [getattr(gw, name) for name in gw.__all__]
+    reports = {
+        name.rpartition(".")[2]
+        for request in requests
+        if isinstance(request, type) and issubclass(request, Request)
+        for name in request.result_names()
+    }
+    assert set(_FORMS) <= reports
+    assert reports - set(_FORMS) == {  # as all their fields; `Answer` has a form of its own
+        "Answer", "EpisodeShown", "FetchedModel", "FitExported", "ModelCard", "TourResult",
+    }  # fmt: skip

@@ -2,9 +2,10 @@
 
 A fact is a statement with its answer in double brackets, questions about it, and slots that are
 filled from lists. A slot's value may have two wordings, `bicycle|bike`: the statement and the
-question each take one. A passage holds the fact asked for, others of the same form about something
-else, and further facts; without the fact it is a pair without an answer. Nothing in it is from the
-texts below `bench/questions` or `src/graftwerk/examples`.
+question each take one. A statement that begins with `~` does not name its subject; it follows one
+that does. A passage holds the fact asked for, others about the same subject, others of the same
+form about something else, and further facts; without the fact it is a pair without an answer.
+Nothing in it is from the texts below `bench/questions` or `src/graftwerk/examples`.
 """
 
 import random
@@ -95,10 +96,42 @@ FACTS: list[Fact] = [
      ["What happens if I {bad}?", "What if I {bad}?", "What do I do when I {bad}?", "I {bad}, what now?"]),
     ("limit", ["Each person may borrow [[up to {n} items]] from the {place}.", "The {place} accepts files of [[at most {n} MB]].", "The speed limit near the {place} is [[{n} km/h]].", "In the {place} it is kept at [[{n} degrees]].", "The {place} is [[{n} meters]] long.", "Parking at the {place} is limited to [[{duration}]]."],
      ["How many items may I borrow from the {place}?", "How large may a file for the {place} be?", "How fast may I drive near the {place}?", "How warm is the {place}?", "How long is the {place}?", "How long may I park at the {place}?"]),
+    ("right paid", ["[[The first {duration}]] of {right} are paid in full.", "{right} is paid [[for {duration}]], the rest is unpaid.", "~[[The first {duration}]] are paid in full.", "~It is paid in full [[for {duration}]], whatever the reason.", "~Pay continues [[for {duration}]]."],
+     ["How long is {right} paid?", "For how long is {right} paid in full?", "How long do {people} get paid during {right}?", "How many weeks of {right} are paid in full?"]),
+    ("right longest", ["{people} may take [[up to {duration}]] of {right}.", "{right} lasts [[at most {duration}]].", "Nobody takes more than [[{duration}]] of {right} at a time.", "~It lasts [[at most {duration}]].", "~It may be extended to [[{duration}]]."],
+     ["How long may {right} last?", "How long can I take {right}?", "What is the longest {right}?", "How much {right} can I take at most?"]),
+    ("right ahead", ["{right} must be requested [[{duration} in advance]].", "Announce {right} [[at least {duration} ahead]].", "~Tell your manager [[{duration} before]] it begins.", "~Let us know [[{duration}]] before.", "~Apply [[no later than {duration} before]] the first day."],
+     ["When do I have to announce {right}?", "How far in advance do I request {right}?", "When must I ask for {right}?", "How early do I apply for {right}?", "How much notice do you need for {right}?"]),
+    ("right who", ["{right} is approved by [[{person}]].", "Requests for {right} go to [[{person}]].", "~Ask [[{person}]] for it.", "~[[{person}]] has to agree."],
+     ["Who approves {right}?", "Whom do I ask for {right}?", "Who decides about {right}?"]),
+    ("right after", ["{right} is available [[after {duration}]] with us.", "Only {people} who have been here [[for {duration}]] get {right}.", "~You are eligible [[after {duration}]].", "~It begins to apply [[after {duration}]] in the job."],
+     ["When am I eligible for {right}?", "After how long do I get {right}?", "How long must I have been here to get {right}?", "Who can get {right} and when?"]),
+    ("right carried", ["Unused {right} expires [[at the end of {month}]].", "{right} that was not used can be carried over [[until {month}]].", "~What is left over expires [[in {month}]].", "~The rest can be used [[until the end of {month}]]."],
+     ["Until when can I carry over {right}?", "When does unused {right} expire?", "What happens to {right} that I do not use?"]),
+    ("process price", ["The {process} costs [[{money}]].", "We charge [[{money}]] for the {process}.", "~It costs [[{money}]].", "~The fee is [[{money}]]."],
+     ["How much does the {process} cost?", "What is the price of the {process}?", "What do I pay for the {process}?"]),
+    ("process who", ["[[{person}]] is in charge of the {process}.", "The {process} is in the hands of [[{person}]].", "~[[{person}]] takes care of it."],
+     ["Who is in charge of the {process}?", "Who does the {process}?"]),
+    ("process start", ["The {process} starts [[on {day}]].", "The {process} begins [[{duration} after]] the request.", "~It starts [[{duration} after]] we have all papers."],
+     ["When does the {process} start?", "When does the {process} begin?"]),
+    ("item keep", ["A {item} can be kept for [[{duration}]].", "Return the {item} [[within {duration}]].", "~Bring it back [[within {duration}]].", "~You may keep it [[for {duration}]]."],
+     ["How long may I keep a {item}?", "When do I have to return the {item}?", "For how long can I borrow a {item}?"]),
+    ("item late", ["For a {item} that comes back late, [[{money}]] a day is charged.", "The late fee for a {item} is [[{money}]].", "~Each day of delay costs [[{money}]]."],
+     ["What does it cost if the {item} comes back late?", "How high is the late fee for a {item}?", "What do I pay if I return the {item} too late?"]),
+    ("event lasts", ["The {event} lasts [[{duration}]].", "Plan [[{duration}]] for the {event}.", "~It lasts [[{duration}]].", "~It is over after [[{duration}]]."],
+     ["How long does the {event} last?", "How much time does the {event} take?", "How long is the {event}?"]),
+    ("event price", ["The {event} costs [[{money}]].", "The fee for the {event} is [[{money}]].", "~Taking part costs [[{money}]].", "~The price is [[{money}]]."],
+     ["What does the {event} cost?", "How much is the {event}?", "What is the fee for the {event}?"]),
+    ("event most", ["At most [[{n} people]] take part in the {event}.", "~There are [[{n} places]]."],
+     ["How many people can take part in the {event}?", "How many places does the {event} have?"]),
+    ("event lead", ["[[{person}]] leads the {event}.", "~[[{person}]] is the guide."], ["Who leads the {event}?", "Who is in charge of the {event}?"]),
+    ("place number", ["The {place} has the telephone number [[{n}{n} {n}]].", "~Call [[extension {n}{n}]]."], ["What is the telephone number of the {place}?", "How can I call the {place}?"]),
+    ("place price", ["Admission to the {place} is [[{money}]].", "~A ticket costs [[{money}]].", "~Entry costs [[{money}]]."], ["What is the admission to the {place}?", "How much does it cost to get into the {place}?", "What is the entry fee of the {place}?"]),
 ]
 FILLERS = """Please keep this page in mind.;Thank you for your help.;Details are on the notice board.;The rules were last changed in {year}.;If in doubt, ask {person}.;This applies to {people} as well.;Exceptions are decided by {person}.;We are glad that you are here.;Many have asked about this.;It has been like that since {year}.;A list hangs in the {place}.;The {place} was renovated in {year} for {money}.;In {month} there are fewer visitors.;The team meets on {day}s.;Further questions are answered at the {place}.;Nothing else is needed.;We review this once a year.;Last year {n} people took part.;{person} and {person2} wrote this text.;Some of this will change in {month}.""".split(";")
 # fmt: on
 _PARTS = re.compile(r"\{(\w+)\}")
+_PLAIN = str.maketrans("", "", "[]")
 _PAIRED = {"limit"}  # each question fits the statement at its position alone
 
 
@@ -160,10 +193,10 @@ def _worded(template: str, values: dict[str, str], chance: random.Random) -> str
     )
 
 
-def _passage(asked: str, others: list[str], chance: random.Random) -> str:
+def _passage(parts: list[str], chance: random.Random) -> str:
     """Sentences in random order, as prose, as a list, or in lines."""
-    sentences = [*others, asked] if asked else others
-    chance.shuffle(sentences)
+    chance.shuffle(parts)
+    sentences = [sentence for part in parts for sentence in part.split("~")]
     form = chance.random()
     if form < 0.7:
         joined = [s if s.endswith((".", "|")) else s + "." for s in sentences]
@@ -182,13 +215,23 @@ def handbook_pair(chance: random.Random) -> Pair:
     statement, question = chance.choice(fact[1]), chance.choice(fact[2])
     if fact[0] in _PAIRED:
         statement, question = chance.choice(list(zip(fact[1], fact[2], strict=True)))
-    named = [n for n in dict.fromkeys(_PARTS.findall(question)) if "{" + n + "}" in statement]
+    asked = _PARTS.findall(question)
+    named = [n for n in dict.fromkeys(asked) if statement[0] == "~" or "{" + n + "}" in statement]
     if not named:
         return handbook_pair(chance)
-    asked = _worded(statement, values, chance)
-    others = _others(fact, {name: values[name] for name in named}, chance)
-    held = chance.random() < 0.75 or not others
-    text = _passage(asked if held else "", others, chance)
+    same = {name: values[name] for name in named}
+    held = chance.random() < 0.75
+    about = _about(fact, same, chance)
+    others = _others(fact, same, chance)
+    if statement[0] == "~" and about:  # directly behind a sentence that names the subject
+        about[0] += _worded(statement, values, chance) if held else ""
+    elif statement[0] == "~":
+        return handbook_pair(chance)
+    elif held:
+        others.append(_worded(statement, values, chance))
+    if not about and not others:
+        return handbook_pair(chance)
+    text = _passage([*about, *others], chance)
     span = (text.index("[["), text.index("]]") - 2) if held else None
     text = text.replace("[[", "").replace("]]", "")
     words = _worded(question, values, chance)
@@ -198,20 +241,41 @@ def handbook_pair(chance: random.Random) -> Pair:
     return Pair(words, chance.choice(headings), text, span)
 
 
+def _about(fact: Fact, same: dict[str, str], chance: random.Random) -> list[str]:
+    """Statements of other forms about the subject; those that do not name it follow the first."""
+    name = next(iter(same))
+    others = [one for one in FACTS if one[0] != fact[0] and "{" + name + "}" in one[2][0]]
+    chance.shuffle(others)
+    found: list[str] = []
+    for one in others[: chance.randint(0, 4)]:
+        statement = chance.choice([s for s in one[1] if s[0] != "~"] if not found else one[1])
+        text = _worded(statement, _fill(chance) | same, chance).translate(_PLAIN)
+        if statement[0] == "~":
+            found[0] += text
+        elif "{" + name + "}" in statement:
+            found.append(text)
+    return found
+
+
 def _others(fact: Fact, named: dict[str, str], chance: random.Random) -> list[str]:
     """Statements of the same form about something else, of other forms, and fillers."""
     others = []
     for _ in range(chance.randint(0, 3)):
         different = _fill(chance)
         if all(different[name] != value for name, value in named.items()):
-            others.append(_worded(chance.choice(fact[1]), different, chance))
+            others.append(_worded(_naming(fact, chance), different, chance))
     for _ in range(chance.randint(1, 5)):
         other = chance.choice(FACTS)
         if other[0] != fact[0]:
-            others.append(_worded(chance.choice(other[1]), _fill(chance), chance))
+            others.append(_worded(_naming(other, chance), _fill(chance), chance))
     for _ in range(chance.randint(0, 2)):
         others.append(_worded(chance.choice(FILLERS), _fill(chance), chance))
-    return [one.replace("[[", "").replace("]]", "") for one in others]
+    return [one.translate(_PLAIN) for one in others]
+
+
+def _naming(fact: Fact, chance: random.Random) -> str:
+    """A statement that names its subject."""
+    return chance.choice([one for one in fact[1] if one[0] != "~"])
 
 
 def handbook_pairs(count: int, chance: random.Random) -> list[Pair]:

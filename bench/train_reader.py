@@ -283,6 +283,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=176, help="most tokens of a pair")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--start", type=Path, help="a checkpoint whose weights to start from")
     parser.add_argument("--evaluate", type=int, default=400, help="steps between evaluations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", type=Path, help="folder for the weights")
@@ -310,6 +311,9 @@ def main() -> None:
         for name, found in held.items()
     }
     reader = Reader()
+    if options.start:
+        saved = torch.load(options.start, weights_only=True)
+        reader.load_state_dict(saved["reader"], strict=False)
     train(reader, batches, known, options)
     if options.export:
         export(reader, options.export, 288)

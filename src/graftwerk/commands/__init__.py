@@ -145,13 +145,13 @@ CATALOGUE: tuple[Command, ...] = (
     Command(
         ("embed",),
         "Embed",
-        "commands.search:run_embed",
+        "commands.embed:run_embed",
         'graft embed "a red cube" "a blue cone" --out vectors.npy',
     ),
     Command(
         ("calibrate",),
         "Calibrate",
-        "commands.search:run_calibrate",
+        "commands.calibrate:run_calibrate",
         "graft calibrate questions.jsonl",
     ),
     Command(

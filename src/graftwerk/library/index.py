@@ -30,8 +30,6 @@ from ..search.database import FORMAT_VERSION
 from ..search.query import search
 from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
 from ..search.vector_cache import VectorCache
-from ..search.verify import verify_index
-from ..search.writing import add_files, lasting_name, load_own_encoder, rebuild_index, remove_files
 from ..types import Encoder, Monitor, Silent, Writer
 from .chat import Conversation
 
@@ -65,7 +63,7 @@ class Index:
         # the request with exactly these fields
         request = checked(IndexRebuild, index=name, encoder=encoder, layer=layer, device=device)
         self.folder = request.index
-        self._chosen = None if encoder is None else lasting_name(encoder)
+        self._chosen = None if encoder is None else storage.lasting_name(encoder)
         self._layer = layer
         self._named = set[str]() if self._chosen is None else {self._chosen}
         self._device = request.device
@@ -307,14 +305,12 @@ class Index:
             NoRoom: the disk is full; files stored before are intact.
             Cancelled: stopped by the monitor; files stored before remain.
         """
-        predicted: dict[str, Any] = {
-            "header": header,
-            "separator": separator,
-            "decimal": decimal,
-            "encoding": encoding,
-        }
-        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder, **predicted)
+        read: dict[str, Any] = {"header": header, "separator": separator, "decimal": decimal}
+        read |= {"encoding": encoding, "paths": path_texts(paths)}
+        request = checked(IndexAdd, index=self.folder, **read)
         self._require_open()
+        from ..search.writing import add_files
+
         return add_files(request, (self._chosen, self._layer), self._load, monitor or Silent())
 
     def remove(self, paths: PathArguments, *, monitor: Monitor | None = None) -> IndexChange:
@@ -327,6 +323,8 @@ class Index:
         """
         request = checked(IndexRemove, paths=path_texts(paths), index=self.folder)
         self._require_open()
+        from ..search.writing import remove_files
+
         return remove_files(self.folder, request.paths, monitor or Silent())
 
     def rebuild(
@@ -359,7 +357,9 @@ class Index:
         with self._lock:
             self._models.clear()  # the weights of a name may have changed
             if encoder is not None:
-                self._named.add(lasting_name(encoder))
+                self._named.add(storage.lasting_name(encoder))
+        from ..search.writing import rebuild_index
+
         change = rebuild_index(
             self.folder, choice, self._load, monitor or Silent(), upgrade=upgrade
         )
@@ -384,6 +384,8 @@ class Index:
             Damaged: its database cannot be opened, so it cannot be repaired.
         """
         self._require_open()
+        from ..search.verify import verify_index
+
         return verify_index(
             self.folder,
             repair=repair,
@@ -460,7 +462,7 @@ class Index:
 
     def _own_encoders(self, opened: storage.Index) -> tuple[Encoder, Encoder | None]:
         """Return the index's encoder, and the one that its first hits are rescored with."""
-        encoder = load_own_encoder(opened, self._load)
+        encoder = storage.load_own_encoder(opened, self._load)
         return encoder, self._load(encoder.rescorer, None) if encoder.rescorer else None
 
     def _caching_encoders(self, opened: storage.Index) -> tuple[CachingEncoder, CachingEncoder]:
@@ -484,13 +486,9 @@ class Index:
             ).hits
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
-        options: dict[str, Any] = {
-            "model": request.writer_model,
-            "max_tokens": request.max_tokens,
-            "timeout": request.timeout,
-            "seed": request.seed,
-            "reader": request.reader,
-        }
+        names = ("max_tokens", "timeout", "seed", "reader")
+        options: dict[str, Any] = {name: getattr(request, name) for name in names}
+        options["model"] = request.writer_model
         key = (request.writer, *options.values())
         if self._writer is None or self._writer[0] != key:
             with named_by_user([request.writer]):

@@ -7,12 +7,12 @@ together or not at all, and rows are never changed, only put in and taken out.
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import limits
-from ..errors import BadFile, WrongBase
+from ..errors import BadFile, BadInput, WrongBase
 from ..results import Passage
 from ..types import Encoder, Vectors
 from . import database
@@ -22,6 +22,7 @@ from .vectors import Space, read_snapshot, write_snapshot
 from .words import SPELLING
 
 _CHECKPOINT_MILLISECONDS = 5_000
+Load = Callable[[str, int | None], Encoder]  # name and hidden layer to encoder
 
 
 def describe_base(encoder: Encoder, encoder_name: str, layer: int | None) -> dict[str, str]:
@@ -287,3 +288,38 @@ class Index:
         snapshot = read_snapshot(self.folder)
         with self.view() as view:
             return self.sealed and snapshot is not None and snapshot.stamp == view.stamp
+
+
+def load_own_encoder(index: Index, load: Load) -> Encoder:
+    """Load the encoder that made an index."""
+    try:
+        encoder = load(index.encoder_name, index.layer)
+    except BadInput as error:
+        raise BadFile(
+            f"the encoder of the index {index.folder} cannot be loaded: {error.message}",
+            f"{_remedy(index.encoder_name)}, or change the index: "
+            "graft index rebuild --encoder NAME --index "
+            f"{index.folder}; `graft search --mode text` works without it.",
+        ) from error
+    if encoder.fingerprint != index.fingerprint:
+        raise WrongBase(
+            f"the index {index.folder}",
+            f"encoder {index.encoder_name} with fingerprint {index.fingerprint[:12]}",
+            f"the {encoder.name} that is here now, with fingerprint {encoder.fingerprint[:12]}",
+            f"Run: graft index rebuild --encoder {encoder.name} --index {index.folder}",
+        )
+    return encoder
+
+
+def _remedy(name: str) -> str:
+    """How an encoder that an index names is had again; an index itself fetches nothing."""
+    if "@" in name and not Path(name).is_absolute():
+        return f"Fetch it: graft models info {name}"
+    return "Put it back"
+
+
+def lasting_name(name: str) -> str:
+    """Return an encoder's name valid in any working folder: its path made absolute."""
+    prefix, colon, rest = name.rpartition(":")
+    folder = Path(rest).expanduser()
+    return f"{prefix}{colon}{folder.resolve()}" if folder.is_dir() else name

@@ -19,12 +19,11 @@ from ..text_safety import counted
 from ..types import Encoder, Monitor, Vectors
 from . import database
 from .chunking import cut
-from .index import Index, open_index
+from .index import Index, Load, load_own_encoder, open_index
 from .ingest import embed
 from .results import Damage, IndexCheck, SourceCheck, SourceDifference
 from .rows import CheckedRow, View, check_row, decode_vectors, is_unit, sha256, storable
 from .vectors import Snapshot, Space, pack_bits, read_snapshot
-from .writing import Load, load_own_encoder
 
 _CHUNK = 2_048
 _SAMPLE = 100  # queries that recall is measured with

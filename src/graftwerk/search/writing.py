@@ -2,62 +2,32 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
 from ..data.tables import reading_of
 from ..data.walk import list_files, names_of
-from ..errors import BadFile, BadInput, Cancelled, WrongBase
+from ..errors import BadFile, BadInput, Cancelled
 from ..requests.base import DEFAULT_ENCODER
 from ..requests.search import IndexAdd
 from ..results import Skipped
 from ..types import Encoder, Monitor, report_reading
 from .chunking import CHUNKER_VERSION
 from .database import is_whole, require_free
-from .index import Index, create_or_open, describe_base, open_index
+from .index import (
+    Index,
+    Load,
+    create_or_open,
+    describe_base,
+    lasting_name,
+    load_own_encoder,
+    open_index,
+)
 from .ingest import Intake, require_something
 from .rebuild import renew
 from .results import IndexChange
-
-Load = Callable[[str, int | None], Encoder]  # name and hidden layer to encoder
-
-
-def load_own_encoder(index: Index, load: Load) -> Encoder:
-    """Load the encoder that made an index."""
-    try:
-        encoder = load(index.encoder_name, index.layer)
-    except BadInput as error:
-        raise BadFile(
-            f"the encoder of the index {index.folder} cannot be loaded: {error.message}",
-            f"{_remedy(index.encoder_name)}, or change the index: "
-            "graft index rebuild --encoder NAME --index "
-            f"{index.folder}; `graft search --mode text` works without it.",
-        ) from error
-    if encoder.fingerprint != index.fingerprint:
-        raise WrongBase(
-            f"the index {index.folder}",
-            f"encoder {index.encoder_name} with fingerprint {index.fingerprint[:12]}",
-            f"the {encoder.name} that is here now, with fingerprint {encoder.fingerprint[:12]}",
-            f"Run: graft index rebuild --encoder {encoder.name} --index {index.folder}",
-        )
-    return encoder
-
-
-def _remedy(name: str) -> str:
-    """How an encoder that an index names is had again; an index itself fetches nothing."""
-    if "@" in name and not Path(name).is_absolute():
-        return f"Fetch it: graft models info {name}"
-    return "Put it back"
-
-
-def lasting_name(name: str) -> str:
-    """Return an encoder's name valid in any working folder: its path made absolute."""
-    prefix, colon, rest = name.rpartition(":")
-    folder = Path(rest).expanduser()
-    return f"{prefix}{colon}{folder.resolve()}" if folder.is_dir() else name
-
 
 Choice = tuple[str | None, int | None]  # encoder and hidden layer, where the user named them
 

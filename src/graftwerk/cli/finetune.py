@@ -50,9 +50,9 @@ def details_lines(details: "reports.ScoreDetails | None") -> list[str]:
         names = [printable(one.label) for one in details.classes]
         pairs = zip(names, details.confusion, strict=True)
         counts = [[name, *(f"{n:,}" for n in row)] for name, row in pairs]
-        lines += table(["is / predicted", *names], counts)
+        lines += table(["true / predicted", *names], counts)
     if details.mistakes:
-        lines.append(f"{details.wrong:,} wrong; the surest:")
+        lines.append(f"{details.wrong:,} wrong; the most confident of them:")
     for one in details.mistakes[:_MISTAKES]:
         sure = "" if one.probability is None else f" ({one.probability:.2f})"
         predicted = printable(one.predicted) or "none"
@@ -136,7 +136,7 @@ def comparison_lines(report: "reports.FitComparison") -> list[str]:
     before = [printable(report.before)] if report.before is not None else []
     name = report.ways[0].score.name
     header = [
-        "way",
+        "method",
         name,
         "95 % interval",
         "learned",
@@ -167,7 +167,7 @@ def comparison_lines(report: "reports.FitComparison") -> list[str]:
         "",
         *table(header + ["before", "its loss"] * len(before), rows),
         *(f"  {method.name}: {method.note}" for method in report.ways),
-        "drift: how far the features of other data moved; 0 means that nothing is forgotten",
+        "drift: how far the features of other data moved; 0 means that they did not",
         *(f"before: what the frozen model could do, {name}" for name in before),
         "",
         report.more_examples,

@@ -110,6 +110,11 @@ def _(report: "IndexCheck") -> list[str]:
     for damage in report.damages:
         state = "repaired" if damage.repaired else "not repaired"
         lines.append(f"  {printable(damage.where)}: {printable(damage.what)} ({state})")
+    if report.add_again:
+        files = " ".join(map(printable, report.add_again))
+        lines.append(f"damaged passages were taken out; run: graft index add {files}")
+    elif not report.sound:
+        lines.append("repair it with: graft index verify --repair")
     return lines + ([] if report.sources is None else source_lines(report.sources))
 
 
@@ -218,15 +223,15 @@ def _(report: "SimilarityEvaluation") -> list[str]:
 
 @_form
 def _(report: "AnswersEvaluation") -> list[str]:
+    false = f": {report.false_answer_rate:.1%} answered all the same" if report.unanswerable else ""
     return [
         f"{counted(report.answerable, 'answerable question')}: {report.share_answered:.1%} "
         f"answered, F1 {report.f1:.3f}, exact {report.exact_match:.3f}, answer contained "
         f"{report.contains_answer:.1%}",
-        f"{counted(report.unanswerable, 'unanswerable question')}: {report.false_answer_rate:.1%} "
-        "answered all the same",
+        f"{counted(report.unanswerable, 'unanswerable question')}{false}",
         *table(["", "share", "95 % interval", "plain baseline", "chance"], _answer_rows(report)),
-        f"F1 of the likeliest words {report.span_f1:.3f}; plain baseline: the sentence of the "
-        "largest cosine, which never abstains",
+        f"F1 of the likeliest words {report.span_f1:.3f}",
+        "plain baseline: the sentence of the largest cosine, which never abstains",
         f"writer {report.writer}, encoder {report.encoder}, threshold {report.evidence_floor:.3f}, "
         f"{report.seconds:.1f} s",
     ]
@@ -243,7 +248,7 @@ def _answer_rows(report: "AnswersEvaluation") -> list[list[str]]:
     ]
     return [
         [name, f"{one.share:.1%}", f"{one.low:.1%} to {one.high:.1%}", *more]
-        for name, one, more in rows
+        for name, one, more in rows[: 5 if report.unanswerable else 4]
     ]
 
 

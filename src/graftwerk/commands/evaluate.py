@@ -10,6 +10,7 @@
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -252,6 +253,7 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
             unanswerable = [question for question in questions if not question.answers]
             with Index(folder, encoder=request.encoder, device=request.device) as index:
                 index.add(request.documents, monitor=monitor)
+            _note_unknown_sentences(folder, answerable, monitor)
         with Index(folder, device=request.device) as index:
             calibration, line = index.calibration()
             monitor.note(f"answerability threshold: {line}")
@@ -288,6 +290,25 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
         seconds=time.perf_counter() - begin,
         **_judge(given, encoder, request),
     )
+
+
+def _note_unknown_sentences(
+    folder: Path, questions: Sequence[qa_pairs.Question], monitor: Monitor
+) -> None:
+    """Note sentences of the question file that no passage contains, which never count as right."""
+    with closing(open_index(folder)) as opened, opened.view() as view:
+        stored = [passage for path in view.files() for passage in view.passages_of(path)]
+    texts = [" ".join(passage.text.split()).casefold() for passage in stored]
+    unknown = [
+        one.sentence
+        for one in questions
+        if one.sentence and not any(one.sentence.casefold() in text for text in texts)
+    ]
+    if unknown:
+        monitor.note(
+            f"{counted(len(unknown), 'sentence')} of the question file in no passage, so no answer "
+            f"is right there, for example {unknown[0][:60]!r}"
+        )
 
 
 def _bare(answer: str) -> str:

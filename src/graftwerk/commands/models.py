@@ -253,7 +253,7 @@ def run_models_list(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa
                 about=entry.about,
                 fetched=is_fetched(name),
                 packages=entry.packages,
-                bytes=sum(part.size for part in entry.parts),
+                bytes=entry.bytes,
                 licence=entry.licence,
             )
             for name, entry in FETCHABLE.items()

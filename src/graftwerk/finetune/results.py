@@ -12,7 +12,9 @@ class Score(Report):
     value: float = Field(description="the score, at best 1")
     low: float = Field(description="lower end of the 95 % interval")
     high: float = Field(description="upper end of the 95 % interval")
-    baseline: float = Field(description="score of always saying the commonest class or the mean")
+    baseline: float = Field(
+        description="score of always predicting the most frequent class, or the mean"
+    )
     count: int = Field(description="examples that it was measured on")
     figures: dict[str, float] = Field(default={}, description="other figures by name")
 
@@ -54,7 +56,7 @@ class ScoreDetails(Report):
         description="examples by their class (rows) and the predicted one (columns); empty for "
         "labels, and for more than 100 classes"
     )
-    mistakes: list[Mistake] = Field(description="the surest wrong predictions, at most 100")
+    mistakes: list[Mistake] = Field(description="the most confident wrong predictions, at most 100")
     wrong: int = Field(description="wrong predictions in all")
     thresholds: list[Answered] = Field(description="answers by the least probability of one")
 

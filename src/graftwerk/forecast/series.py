@@ -182,16 +182,24 @@ def _time_column(table: Table, target: str | None) -> str | None:
 
 
 def _only_numbers(table: Table, time: str | None) -> str:
-    numeric = []
+    numeric, mixed = [], ""
     for name in table.columns:
-        values = [v for v in table.numbers(name) if not is_missing(v)]
-        if name != time and values and all(map(is_number, values)):
+        known = [(n, v) for n, v in enumerate(table.numbers(name)) if not is_missing(v)]
+        others = [n for n, value in known if not is_number(value)]
+        if name != time and known and not others:
             numeric.append(name)
+        elif name != time and 2 * len(others) < len(known):
+            value = table.columns[name][others[0]]
+            mixed = (
+                f" {name!r} holds {value!r} in {table.places[others[0]]}, which is not a number."
+            )
     if len(numeric) == 1:
         return numeric[0]
+    which = "several columns" if numeric else "no column"
     raise BadInput(
-        f"which column of {table.path.name} is to be forecast was not said.",
-        f"Name it with --target; its columns: {', '.join(table.columns)}.",
+        f"{which} of {table.path.name} can be forecast: {', '.join(numeric) or 'none has numbers'}."
+        f"{'' if numeric else mixed}",
+        f"Name the column with --target; there are: {', '.join(table.columns)}.",
     )
 
 
@@ -341,8 +349,8 @@ def _in_order(
         ):
             count = len(times) - len(set(times))
             raise BadInput(
-                f"{table.path.name} has {count:,} times twice or more with different values; the "
-                f"first: {times[number]}, {table.places[once[-1]]} and {table.places[number]}.",
+                f"{table.path.name} has {counted(count, 'repeated time')} with different values; "
+                f"the first: {times[number]}, {table.places[once[-1]]} and {table.places[number]}.",
                 "Keep one row for each time: one series in a table, and where clocks are set back "
                 "write times in UTC or with their offset.",
             )
@@ -368,7 +376,7 @@ def _find_step(times: Sequence[datetime], name: str) -> Step:
     if distances[usual] < len(times) / 2:
         shown = ", ".join(f"{one} ({count:,} times)" for one, count in distances.most_common(3))
         raise BadInput(
-            f"the times of {name} are not evenly spaced: between neighbours lie {shown}.",
+            f"the times of {name} are not evenly spaced; the most frequent distances: {shown}.",
             "Bring the series to even steps first, for example by hour or by day.",
         )
     weekdays = all(time.weekday() < _WEEKDAYS for time in times)
@@ -462,7 +470,7 @@ def _filled(
     start, end = int(known[0]), int(known[-1]) + 1
     if start:
         notes.append(f"left out before the first value of {target}: {counted(start, 'row')}")
-    found = {}
+    found, named = {}, any("straight lines fill them" in note for note in notes)
     for column, whole in columns.items():
         values = whole[start : end if column == target else len(whole)]
         there = ~np.isnan(values)
@@ -476,7 +484,7 @@ def _filled(
                     f"{words} of {name}, the first is value {int(holes[0]) + 1:,}.",
                     "Write these values, or let straight lines fill them: --gaps fill.",
                 )
-            notes.append(f"{words}; straight lines fill them")
+            notes += [] if named else [f"{words}; straight lines fill them"]
             values = np.interp(np.arange(len(values)), np.flatnonzero(there), values[there])
         found[column] = values
     values = found.pop(target)

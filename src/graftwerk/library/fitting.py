@@ -102,7 +102,7 @@ def note_data(problem: Problem, monitor: Monitor) -> None:
     imbalance = problem.facts.imbalance
     if imbalance is not None and imbalance >= 3 and not problem.source.balanced:
         monitor.note(
-            f"the commonest class has {imbalance:.1f} times the examples of the rarest; "
+            f"the most frequent class has {imbalance:.1f} times the examples of the rarest; "
             "--balance weighs them alike"
         )
 

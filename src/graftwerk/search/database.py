@@ -304,7 +304,10 @@ def _no_index(folder: Path) -> BadFile:
 
 def _read_description(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
     if is_zero_initialized(connection):
-        raise _no_index(folder)
+        raise BadFile(
+            f"the database of the index {folder} is empty, as after an interrupted write.",
+            f"Run graft index add PATH... --index {folder} again; if it fails, delete the folder.",
+        )
     require_index(connection, folder)
     return read_meta(connection, folder)
 

@@ -140,8 +140,8 @@ class Index:
                 f"the index {self.folder}",
                 f"encoder {self.encoder_name} ({self.fingerprint[:12]})",
                 f"{base['encoder']} ({base['fingerprint'][:12]})",
-                f"Change the index: graft index rebuild --encoder {base['encoder']} --index "
-                f"{self.folder}; or name another folder.",
+                "Name another folder with --index, or change this one: graft index rebuild "
+                f"--encoder {base['encoder']} --index {self.folder}.",
             )
         if not self.is_cut_as(int(base["chunker"])):
             raise WrongBase(

@@ -53,7 +53,14 @@ def read_questions(path: Path) -> list[Question]:
     content = files.read_json(path)
     if not isinstance(content, list) or not content:
         raise BadInput(f"{path} contains no list of questions.", _FORM_OF_QUESTIONS)
-    return [_question(item, f"{path}, item {n}") for n, item in enumerate(content)]
+    questions = [_question(item, f"{path}, item {n}") for n, item in enumerate(content)]
+    for number, item in enumerate(content):
+        if "answers" not in item:
+            raise BadInput(
+                f"{path}, item {number}: there is no field 'answers', but {', '.join(item)}.",
+                f"{_FORM_OF_QUESTIONS} Without an answer in the documents, write [].",
+            )
+    return questions
 
 
 def _paragraph(item: Any, where: str) -> Paragraph:

@@ -160,6 +160,7 @@ def _find(
     ranks = _Ranks.of(rankings, by_text, cosines)
     scores = ranks.scores(requested.mode)
     chosen = list(scores)[: requested.k]
+    view.require_sound(chosen)
     marks = view.marks(chosen, requested.expression) if requested.expression and chosen else {}
     copies = same.copies(view, chosen, requested.where)
     return [

@@ -109,6 +109,9 @@ class IndexCheck(Report):
         description="share of the exact 10 nearest found by the approximate search"
     )
     damages: list[Damage] = Field(description="everything that is wrong")
+    add_again: list[str] = Field(
+        default_factory=list, description="files of which a repair took damaged passages out"
+    )
     sources: SourceCheck | None = Field(
         None,
         description="the files on the disk compared with what is stored, with --sources; null "

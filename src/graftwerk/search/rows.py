@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from ..errors import BadInput, UnknownName
+from ..errors import BadInput, Damaged, UnknownName
 from ..results import Modality, Passage
 from ..types import Vectors
 from .vectors import Snapshot, Space
@@ -406,6 +406,25 @@ class View:
     def all_vectors(self) -> tuple[Int64[np.ndarray, " n"], Vectors]:
         """Return every key, ascending, and its vector."""
         return self._vectors("SELECT id, vector FROM passages ORDER BY id", ())
+
+    def require_sound(self, keys: Sequence[int]) -> None:
+        """Compare passages that are to be shown with their hashes.
+
+        Raises:
+            Damaged: one is not what was stored.
+        """
+        rows = self._connection.execute(
+            f"SELECT {COLUMNS}, input_hash, row_hash, vector_hash, NULL "  # noqa: S608
+            f"FROM {_JOINED} WHERE passages.id {_AMONG}",
+            (json.dumps(list(keys)),),
+        )
+        for found in map(check_row, rows):
+            if not found.row_matches:
+                raise Damaged(
+                    f"the index is damaged: a passage of {found.path} is not what was stored.",
+                    "Run `graft index verify --repair`, which takes it out, and then "
+                    f"`graft index add {found.path}`.",
+                )
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Yield every row with its hashes, for `check_row`."""

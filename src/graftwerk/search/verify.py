@@ -36,14 +36,14 @@ class Findings:
 
     Attributes:
         damages: for people.
-        bad_rows: keys of passages whose text or place does not match its hash.
+        bad_rows: keys of passages whose text or place does not match its hash, with their files.
         bad_vectors: keys of passages whose vector alone is wrong.
         recall: share of the exact ten nearest that a search finds; None in an empty index.
     """
 
     damages: list[Damage] = field(default_factory=list)
     passages: int = 0
-    bad_rows: list[int] = field(default_factory=list)
+    bad_rows: dict[int, str] = field(default_factory=dict)
     bad_vectors: list[int] = field(default_factory=list)
     recall: float | None = None
 
@@ -109,7 +109,7 @@ def _check_rows(
         for row, unit in zip(chunk, sound, strict=True):
             where = f"passage {row.key} of {row.path}"
             if not row.row_matches:
-                findings.bad_rows.append(row.key)
+                findings.bad_rows[row.key] = row.path
                 findings.report(where, "its text or place does not match its hash")
             if not row.vector_matches:
                 findings.report(where, "its vector does not match its hash")
@@ -184,12 +184,15 @@ DELETE FROM files WHERE content_hash = '' AND id NOT IN (SELECT file_id FROM pas
 
 def _repair(
     index: Index, findings: Findings, load: Callable[[], Encoder], monitor: Monitor
-) -> None:
+) -> list[str]:
     """Fix what `findings` name.
 
     Wrong vectors are embedded again from their texts. Passages with wrong texts are taken out,
     and their files forgotten, so that the next `index add` reads those again; so are images
     with wrong vectors. Full text, database pages, snapshot and seal are written again.
+
+    Returns:
+        The files that have to be added again.
     """
     with index.view() as view:
         stored = view.passages(findings.bad_vectors)
@@ -200,7 +203,7 @@ def _repair(
     vectors = embed(inputs, load(), monitor.advance).vectors if inputs else {}
     with index.writing() as connection:
         # the trigger would take the words of the damaged text out of the full text
-        connection.execute("DROP TRIGGER passages_out")
+        connection.execute("DROP TRIGGER IF EXISTS passages_out")
         for key in texts:
             vector = vectors[str(key).encode()]
             connection.execute(_COPY, (sha256(vector), vector, key))
@@ -215,6 +218,7 @@ def _repair(
     with database.storage_errors(index.folder), database.write_lock(index.folder):
         index.connection.execute("VACUUM")  # no damaged page stays in use
     index.refresh()
+    return sorted({*findings.bad_rows.values(), *(stored[key].path for key in images)})
 
 
 def compare_sources(view: View, chunker: int, monitor: Monitor) -> SourceCheck:
@@ -282,7 +286,7 @@ def verify_index(
     begin = time.perf_counter()
     sealed = database.is_sealed(folder)
     findings, broken = _check(folder, monitor)
-    damages = findings.damages
+    damages, again_to_add = findings.damages, list[str]()
     if repair and damages:
         if broken is not None:
             raise Damaged(
@@ -291,7 +295,7 @@ def verify_index(
                 f"--index {folder}",
             ) from broken
         with open_index(folder) as index:
-            _repair(index, findings, lambda: load_own_encoder(index, load), monitor)
+            again_to_add = _repair(index, findings, lambda: load_own_encoder(index, load), monitor)
         again, _ = _check(folder, monitor)
         damages = _mark_repaired(damages, again.damages)
         findings = again
@@ -305,6 +309,7 @@ def verify_index(
         sealed=sealed,
         recall_at_10=findings.recall,
         damages=damages,
+        add_again=again_to_add,
         sources=compared,
         seconds=time.perf_counter() - begin,
     )

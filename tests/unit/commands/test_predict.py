@@ -266,7 +266,7 @@ def test_details_against_scikit_learn():
         assert one.answered == above.mean()
         assert one.accuracy is None or one.accuracy == (truth == predicted)[above].mean()
     assert len(confusions(found)) == 5
-    assert "is / predicted" in "\n".join(details_lines(found))
+    assert "true / predicted" in "\n".join(details_lines(found))
     several = details(scores, np.eye(3, dtype=np.float32)[truth], "labels", ("a", "b", "c"), names)
     assert [one.count for one in several.classes] == np.bincount(truth).tolist()
     assert several.confusion == []

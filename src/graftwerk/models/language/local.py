@@ -19,7 +19,9 @@ _REPLACEMENT = "\ufffd"  # what a tokenizer shows for half a character
 def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWriter":
     """Load model and tokenizer; remote code and pickled weights are refused."""
     with loading(name):
-        model, tokenizer = load_language_model(name, open_folder(locate(name)), device)
+        model, tokenizer = load_language_model(
+            name, open_folder(locate(name, "language model")), device
+        )
         return LocalWriter(name, model, tokenizer, max_tokens)
 
 

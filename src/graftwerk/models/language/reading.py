@@ -232,9 +232,9 @@ PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
 # sentence, and logarithm of the probability that the answer is in the sentence
 READER_FEATURES = (*FEATURES, "relevance", "span", "share")
 READER_WEIGHTS = (
-    3.34, 5.58, 0.12, 2.9, 1.79, 1.67, -0.49, 2.19, 1.03, 2.09, 0.04, 0.09, 0.12, 0.11,
+    3.6, 5.05, 0.65, 2.61, 2.08, 1.94, -0.88, 1.32, 1.08, 2.72, 0.07, 0.06, 0.09, 0.2,
 )  # fmt: skip
-READER_PROBABILITY = (0.22, 0.77, -2.34)
+READER_PROBABILITY = (0.22, 0.77, -2.29)
 _LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})

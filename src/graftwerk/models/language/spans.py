@@ -9,7 +9,7 @@ a section's number or the price of something else, is never the span, however we
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -29,6 +29,8 @@ _JOINS = frozenset(
 _STOPS = frozenset(';:()[]"“”?!—–|')
 _LONGEST = 9  # tokens
 _NO_AMOUNT = re.compile(r"[$€£¥]|\b(?:EUR|USD|GBP|CHF)\b|\d[-/:]\d\d\b")  # prices, dates, times
+_BETWEEN = re.compile(r"[^|\s](?:[^|]*[^|\s])?")  # what is between the borders of cells
+_NEGATION = re.compile(r"not|no|never|nobody|none|nothing|neither|\w+n['’]t", re.IGNORECASE)
 _CELL = re.compile(r"\d[\d.,:/-]*")
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
 _EXACT: dict[Kind, re.Pattern[str]] = {
@@ -112,7 +114,33 @@ def split_cells(question: str, sentence: str) -> list[tuple[int, int]]:
         for n in range(1, len(tokens.texts))
         if tokens.texts[n - 1] == "|" or tokens.begins_cell(n)
     ]
-    return list(pairwise([0, *borders, len(sentence)]))
+    cells = pairwise([0, *borders, len(sentence)])
+    return [(a, a + len(sentence[a:b].rstrip(" |"))) for a, b in cells]
+
+
+def find_cell(question: str, text: str, inside: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the cell of a table's row whose column the question names; None if it names none.
+
+    Args:
+        question: the question.
+        text: the whole passage, in which rows are lines with `|`, and the first of them the header.
+        inside: first character of the row in the passage, and one past its last.
+    """
+    begin = text.rfind("\n", 0, inside[0]) + 1
+    line = text[begin : (text + "\n").index("\n", begin)]
+    above = text[:begin].split("\n")[-2::-1]
+    header = list(takewhile(lambda one: "|" in one, above))[-1:]
+    if "|" not in line or not header:
+        return None
+    names = header[0].strip(" |").split("|")
+    cells = [match.span() for match in _BETWEEN.finditer(line)]
+    if len(cells) != len(names):
+        return None
+    asked = content_stems(question)
+    for name, (a, b) in list(zip(names, cells, strict=True))[1:]:
+        if content_stems(name) & asked and inside[0] <= begin + a < begin + b <= inside[1]:
+            return begin + a, begin + b
+    return None
 
 
 def find_candidates(question: str, sentence: str) -> Candidates:
@@ -151,6 +179,7 @@ class _Tokens:
         self.words = [text[0].isalnum() for text in self.texts]
         self.joins = [text.lower() in _JOINS for text in self.texts]
         self.asked = [stem(text.lower()) in requested for text in self.texts]
+        self.negations = [n for n, text in enumerate(self.texts) if _NEGATION.fullmatch(text)]
         self.positions = [n for n, asked in enumerate(self.asked) if asked]
 
     def may_be(self, first: int, last: int) -> bool:
@@ -187,6 +216,8 @@ class _Tokens:
             fits = any(self.texts[n][0].isalpha() for n in content)
             fits = fits or self.kind not in ("who", "where")  # a number is no person and no place
             fits = fits and 2 * sum(self.asked[n] for n in content) < len(content)
+            if self.kind == "yes":  # "post pictures" would say the opposite of "must not post"
+                fits = fits and all(first <= n <= last for n in self.negations)
         return 1 + named if fits else 0
 
     def _content(self, first: int, last: int) -> list[int]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graftwerk.models.language import reading
+from graftwerk.models.language import reading, spans
 from graftwerk.models.language.reading import kind_of, lead, list_sentences, probability, read
 from graftwerk.models.language.spans import find_span
 from graftwerk.types import Passage, Source
@@ -150,3 +150,45 @@ def test_the_heading_of_a_section_is_no_statement(words_encoder):
     )
     _, features, _ = reading.find_features("What is in the garden?", found, words_encoder)
     assert features[:, reading.FEATURES.index("fragment")].tolist() == [1, 0, 0]
+
+
+TABLE = """All prices include tax.
+
+| service | dog | cat | rabbit |
+|---|---|---|---|
+| vaccination | $62 | $54 | $48 |
+| dental cleaning | $420 | $380 | not offered |
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "row", "cell"),
+    [
+        ("What does a vaccination for a cat cost?", "| vaccination", "$54"),
+        ("How much is dental cleaning for a rabbit?", "| dental", "not offered"),
+        ("What does a vaccination cost?", "| vaccination", None),  # of which animal is not said
+        ("What does a cat cost?", "| service", None),  # the header is no row
+        ("What does a cat cost?", "All prices", None),
+    ],
+)
+def test_the_cell_under_the_column_that_the_question_names(question, row, cell):
+    start = TABLE.index(row)
+    found = spans.find_cell(question, TABLE, (start, TABLE.index("\n", start)))
+    assert (None if found is None else TABLE[slice(*found)]) == cell
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "within"),
+    [
+        ("Can I post pictures of patients?", "You must not post pictures of patients.", "not"),
+        ("Do relatives get it?", "The discount does not apply to relatives.", "not"),
+        (
+            "May I?",
+            "Nobody may wear open shoes in the rooms of the clinic, and never in summer.",
+            None,
+        ),
+    ],
+)
+def test_the_words_of_a_yes_or_no_keep_its_negations(question, sentence, within):
+    span = spans.find_span(question, sentence)
+    assert (span is None) if within is None else within in sentence[slice(*span)]

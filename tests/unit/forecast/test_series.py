@@ -124,7 +124,7 @@ def test_rows_without_times_are_said_to_be_even(write_table):
 def test_several_columns_of_numbers_need_a_target(write_table):
     with pytest.raises(
         BadInput,
-        match="several columns of .* a, b. Name the column with --target; there are: date, a, b",
+        match=r"several columns of .* a, b. Name the column with --target; there are: date, a, b",
     ):
         read_series(write_table(["date", "a", "b"], [[t, 1, 2] for t in hours(4)]), None)
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..models.language.reader import Reader
-from ..models.language.reading import Reading, kind_of, read
+from ..models.language.reading import Reading, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
 from ..models.language.spans import READER_SURE, find_cell, find_seen, find_span
 from ..text_safety import CITATION, strip_controls
@@ -257,8 +257,7 @@ def _rate(
     if likeliest.seen is not None:
         inside = (first - offset, last - offset)
         seen = find_seen(question, source.passage.text, likeliest.seen, inside)
-        affirms = kind_of(question) == "yes"  # a yes or no lies in words that the reader leaves out
-        if seen is not None and seen[0] >= READER_SURE and not affirms:
+        if seen is not None and seen[0] >= READER_SURE:
             span = seen[1][0] - inside[0], seen[1][1] - inside[0]
     cell = find_cell(question, source.passage.text, (first - offset, last - offset))
     if cell is not None:

@@ -98,12 +98,18 @@ def find_seen(
 ) -> tuple[float, tuple[int, int]] | None:
     """Return the span that the trained reader prefers between two characters, and its score.
 
-    It is in one cell of a table. Below a score of `READER_SURE`, the rules do better.
+    It is in one cell of a table, and for a yes or no it leaves out no negation of the sentence.
+    Below a score of `READER_SURE`, the rules do better.
     """
     first, last = inside
     cells = split_cells(question, text[first:last])
     spans = [seen.span(first + a, first + b) for a, b in cells]
-    return max((span for span in spans if span is not None), default=None)
+    best = max((span for span in spans if span is not None), default=None)
+    if best is not None and kind_of(question) == "yes":
+        outside = text[first : best[1][0]] + " " + text[best[1][1] : last]
+        if any(_NEGATION.fullmatch(match[0]) for match in _TOKEN.finditer(outside)):
+            return None
+    return best
 
 
 def split_cells(question: str, sentence: str) -> list[tuple[int, int]]:

@@ -147,6 +147,9 @@ def _answer(report: "Answer", streamed: bool) -> list[str]:
     for one in report.attributions:
         found = "nearest text" if one.verdict == "unsupported" else "found here, not cited"
         lines.append(f'  "{printable(shortened(one.claim))}": {found}: {_citation(one)}')
+    rated = [one.answers for one in (*report.citations, *report.attributions)]
+    if max((value for value in rated if value is not None), default=1.0) < _LIKELY:
+        lines.append(_bold("none of these sentences is likely to answer the question"))
     if report.not_in_passages:
         named = ", ".join(printable(detail) for detail in report.not_in_passages)
         lines.append(_bold(f"not in the passages: {named}"))

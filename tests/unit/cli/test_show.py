@@ -1,5 +1,7 @@
 """Reports for people."""
 
+import pytest
+
 import graftwerk as gw
 from graftwerk.cli.show import _FORMS, show
 from graftwerk.models.results import ModelCard
@@ -86,3 +88,22 @@ def test_every_form_is_of_the_report_of_a_request():
     assert reports - set(_FORMS) == {  # as all their fields; `Answer` has a form of its own
         "Answer", "EpisodeShown", "FetchedModel", "FitExported", "ModelCard", "TourResult",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("answers", "said"), [(0.16, True), (0.84, False)])
+def test_quotes_that_hardly_answer_are_called_so(capsys, made, answers, said):
+    quotes = [one.model_copy(update={"answers": answers}) for one in made.citations]
+    assert quotes
+    show(made.model_copy(update={"citations": quotes, "attributions": []}))
+    assert ("none of these sentences is likely to answer" in capsys.readouterr().out) is said
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rules")
+    (folder / "rules.md").write_text(
+        "# Rules\n\nThe desk opens at nine. Dogs may come on Mondays.\n"
+    )
+    with gw.Index(folder / "index") as index:
+        index.add(folder / "rules.md")
+        yield index.ask("When does the desk open?")

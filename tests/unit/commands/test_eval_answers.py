@@ -69,7 +69,7 @@ def test_at_least_one_paragraph_is_indexed(file, encoder, held_out, unanswerable
     assert report.answerable == 8 - unanswerable
 
 
-def test_right_wrong_and_silent_beside_the_plain_baseline(tmp_path, encoder):
+def test_right_wrong_and_silent_beside_the_plain_baseline(tmp_path, encoder, listener):
     """Of two fees one question names the heading's, which the plain cosine cannot see."""
     docs = tmp_path / "docs"
     docs.mkdir()
@@ -83,7 +83,8 @@ def test_right_wrong_and_silent_beside_the_plain_baseline(tmp_path, encoder):
     ]
     path = tmp_path / "questions.json"
     path.write_text(json.dumps(questions))
-    report = run(path, documents=docs)
+    report = run(path, listener, documents=docs)
+    assert any("1 sentence of the question file in no passage" in note for note in listener.notes)
     assert (report.answerable, report.unanswerable) == (2, 1)
     assert report.right_first.share == report.right_in_three.share == 0.5
     assert report.wrong.share == 0.5
@@ -100,4 +101,11 @@ def test_a_file_that_holds_no_questions_is_refused(tmp_path, content):
     path = tmp_path / "questions.json"
     path.write_text(json.dumps(content))
     with pytest.raises(BadInput, match=r"questions\.json"):
+        run(path, documents=tmp_path)
+
+
+def test_a_question_without_the_field_of_answers_is_refused_by_its_number(tmp_path, encoder):
+    path = tmp_path / "questions.json"
+    path.write_text('[{"question": "a?", "answers": []}, {"question": "b?", "answer": "c"}]')
+    with pytest.raises(BadInput, match=r"item 1: there is no field 'answers', but question, ans"):
         run(path, documents=tmp_path)

@@ -373,3 +373,22 @@ def test_a_text_under_the_hash_of_another_is_told(docs):
     search.run_index_remove(IndexRemove(paths=[str(path)], index=index), Silent())
     assert add(docs).added == 1
     assert not verify(docs, sources=True).sources.differences
+
+
+def test_a_changed_text_is_never_shown_and_its_file_is_named_for_another_add(docs, capsys):
+    path = str(docs / "f3.md")
+    tamper(
+        docs,
+        "DROP TRIGGER IF EXISTS passages_changed",
+        "UPDATE passages SET text = 'word9999 ' || text WHERE file_id IN "
+        "(SELECT id FROM files WHERE CAST(path AS TEXT) LIKE '%f3.md')",
+    )
+    word = (docs / "f3.md").read_text().split()[4]
+    request = Search(query=word, index=docs.parent / "index", mode="text", k=60)
+    with pytest.raises(Damaged, match=r"f3\.md is not what was stored.*verify --repair"):
+        search.run_search(request, Silent())
+    assert verify(docs).add_again == []
+    assert verify(docs, repair=True).add_again == [path]
+    assert path not in {hit.path for hit in search.run_search(request, Silent()).hits}
+    index_add.run_index_add(IndexAdd(paths=[path], index=docs.parent / "index"), Silent())
+    assert path in {hit.path for hit in search.run_search(request, Silent()).hits}

@@ -143,7 +143,7 @@ def other_methods(
     for how in ("lora", "full"):
         if how in known:
             continue
-        gain = f"{score.name} not known"
+        gain = f"{score.name} between {score.value:.3f} and 1, as far as is known"
         if score.high >= 1:
             gain = "no gain that this many test examples could show"
         elif best is not None and how == "full":

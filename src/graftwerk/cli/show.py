@@ -113,7 +113,7 @@ def _(report: "IndexCheck") -> list[str]:
     if report.add_again:
         files = " ".join(map(printable, report.add_again))
         lines.append(f"damaged passages were taken out; run: graft index add {files}")
-    elif not report.sound:
+    elif not any(damage.repaired for damage in report.damages) and not report.sound:
         lines.append("repair it with: graft index verify --repair")
     return lines + ([] if report.sources is None else source_lines(report.sources))
 

@@ -182,7 +182,7 @@ def _time_column(table: Table, target: str | None) -> str | None:
 
 
 def _only_numbers(table: Table, time: str | None) -> str:
-    numeric, mixed = [], ""
+    numeric, which = [], "no column of numbers alone."
     for name in table.columns:
         known = [(n, v) for n, v in enumerate(table.numbers(name)) if not is_missing(v)]
         others = [n for n, value in known if not is_number(value)]
@@ -190,15 +190,13 @@ def _only_numbers(table: Table, time: str | None) -> str:
             numeric.append(name)
         elif name != time and 2 * len(others) < len(known):
             value = table.columns[name][others[0]]
-            mixed = (
-                f" {name!r} holds {value!r} in {table.places[others[0]]}, which is not a number."
-            )
+            which = f"{value!r} in {name}, {table.places[others[0]]}, which is not a number."
     if len(numeric) == 1:
         return numeric[0]
-    which = "several columns" if numeric else "no column"
+    if numeric:
+        which = f"several columns of numbers: {', '.join(numeric)}."
     raise BadInput(
-        f"{which} of {table.path.name} can be forecast: {', '.join(numeric) or 'none has numbers'}."
-        f"{'' if numeric else mixed}",
+        f"{table.path.name} has {which}",
         f"Name the column with --target; there are: {', '.join(table.columns)}.",
     )
 
@@ -426,7 +424,7 @@ def _on_grid(
     gaps: Gaps,
     notes: list[str],
 ) -> tuple[list[datetime], dict[str, FloatArray]]:
-    """Put the rows on an even grid; missing times are noted and become NaN, or are refused."""
+    """Put the rows on an even grid; missing times are noted and filled, or refused."""
     places, grid, now = [0], [times[0]], times[0]
     missing: list[datetime] = []
     for time in times[1:]:
@@ -455,10 +453,13 @@ def _on_grid(
                 "Add those rows, or let straight lines fill them: --gaps fill.",
             )
         notes.append(f"{words}; straight lines fill them")
-    spread = {}
+    spread, absent = {}, np.setdiff1d(np.arange(len(grid)), places)
     for column, values in columns.items():
-        spread[column] = np.full(len(grid), np.nan)
-        spread[column][places] = values
+        spread[column] = whole = np.full(len(grid), np.nan)
+        whole[places] = values
+        known = np.flatnonzero(~np.isnan(whole))
+        if len(known):
+            whole[absent] = np.interp(absent, known, whole[known], np.nan, np.nan)
     return grid, spread
 
 
@@ -470,7 +471,7 @@ def _filled(
     start, end = int(known[0]), int(known[-1]) + 1
     if start:
         notes.append(f"left out before the first value of {target}: {counted(start, 'row')}")
-    found, named = {}, any("straight lines fill them" in note for note in notes)
+    found = {}
     for column, whole in columns.items():
         values = whole[start : end if column == target else len(whole)]
         there = ~np.isnan(values)
@@ -484,7 +485,7 @@ def _filled(
                     f"{words} of {name}, the first is value {int(holes[0]) + 1:,}.",
                     "Write these values, or let straight lines fill them: --gaps fill.",
                 )
-            notes += [] if named else [f"{words}; straight lines fill them"]
+            notes.append(f"{words}; straight lines fill them")
             values = np.interp(np.arange(len(values)), np.flatnonzero(there), values[there])
         found[column] = values
     values = found.pop(target)

@@ -81,13 +81,13 @@ def parse_target(to: str) -> Guide:
         BadFile: the image cannot be read.
     """
     aim, equals, what = to.partition("=")
-    if not equals and not Path(to).exists():
+    if Path(to).exists():
+        return Guide("image", to, 1.0, open_image(to))
+    if not equals:
         raise BadFile(
             f"--to {to!r} is not an image that exists.",
             f'Write "class={to}", "text={to}", or the path of an image.',
         )
-    if not equals or Path(to).exists():
-        return Guide("image", to, 1.0, open_image(to))
     if aim not in {"class", "text"} or not what.strip():
         raise UnknownName("target", aim, ["class", "text"])
     return Guide("class" if aim == "class" else "text", what.strip(), 1.0)

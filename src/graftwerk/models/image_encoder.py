@@ -407,8 +407,7 @@ def layer_of(
 
 def reads_two_sizes(folder: ModelFolder) -> bool:
     """Whether a network also reads images at half its size: convolutions, from 64 pixels on."""
-    kind = IMAGE_MODELS[folder.model_type]
-    return kind.any_size and _reads_two_sizes(kind, image_processor(folder))
+    return _reads_two_sizes(IMAGE_MODELS[folder.model_type], image_processor(folder))
 
 
 def _reads_two_sizes(

@@ -36,17 +36,25 @@ def image_states(
         layer: hidden layer to use.
         inputs: output of the image processor, on the network's device.
     """
-    return image_states_and_output(network, kind, layer, inputs)[0]
+    return image_states_and_output(network, kind, layer, inputs, hidden=layer is not None)[0]
 
 
 def image_states_and_output(
-    network: Any, kind: "ImageModel", layer: HiddenLayer, inputs: Mapping[str, Tensor]
+    network: Any,
+    kind: "ImageModel",
+    layer: HiddenLayer,
+    inputs: Mapping[str, Tensor],
+    *,
+    hidden: bool = True,
 ) -> tuple[Float[Tensor, "b d"], Any]:
-    """Return the same as `image_states`, and the library's output for the images at full size."""
+    """Return the same as `image_states`, and the library's output for the images at full size.
+
+    `hidden` says whether that output has the hidden states although the layer needs none.
+    """
     if kind.takes == "joint":
-        output = network.get_image_features(**inputs, output_hidden_states=True)
+        output = network.get_image_features(**inputs, output_hidden_states=hidden)
         return output.pooler_output, output
-    output = network(**inputs, output_hidden_states=True)
+    output = network(**inputs, output_hidden_states=hidden)
     found = _pooled(output, kind, layer)
     if layer == "multiscale":
         half = {"pixel_values": functional.avg_pool2d(inputs["pixel_values"], 2)}
@@ -161,7 +169,7 @@ def _pick(states: Float[Tensor, "b t d"], locations: Int[Tensor, " b"]) -> Float
 
 
 def resolve_layer(network: nn.Module, layer: HiddenLayer, last: int | None = None) -> HiddenLayer:
-    """Return the index of a hidden layer, 0 for the embeddings; None and "all" stay.
+    """Return the index of a hidden layer, 0 for the embeddings; None and "all" are kept.
 
     Args:
         network: the network with the layers.

@@ -52,7 +52,19 @@ def test_a_gap_is_named_and_filled_only_when_asked(write_table):
         read_series(path, "x")
     series = read_series(path, "x", gaps="fill")
     assert series.values.tolist() == list(range(12))
-    assert "straight lines fill them" in " ".join(series.notes)
+    filled = [note for note in series.notes if "straight lines fill them" in note]
+    assert [note[:7] for note in filled] == ["2 times"]  # each gap once
+    rows[8][1] = ""
+    series = read_series(write_table(["date", "x"], rows), "x", gaps="fill")
+    assert series.values.tolist() == list(range(12))
+    filled = [note for note in series.notes if "straight lines fill them" in note]
+    assert ["2 times" in filled[0], "x is empty in 1 of" in filled[1]] == [True, True]
+
+
+def test_text_among_numbers_is_named_with_its_row(write_table):
+    rows = [[t, "n/a?" if n == 3 else n] for n, t in enumerate(hours(8))]
+    with pytest.raises(BadInput, match=r"'n/a\?' in x, line 5, which is not a number"):
+        read_series(write_table(["date", "x"], rows), None)
 
 
 def test_an_empty_cell_is_named_and_filled_only_when_asked(write_table):
@@ -124,7 +136,7 @@ def test_rows_without_times_are_said_to_be_even(write_table):
 def test_several_columns_of_numbers_need_a_target(write_table):
     with pytest.raises(
         BadInput,
-        match=r"several columns of .* a, b. Name the column with --target; there are: date, a, b",
+        match=r"several columns of numbers: a, b\. Name .* there are: date, a, b",
     ):
         read_series(write_table(["date", "a", "b"], [[t, 1, 2] for t in hours(4)]), None)
 

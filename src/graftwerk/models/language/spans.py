@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float64
 
 from .reader import PassageReading
 from .reading import COUNT, HOLDS, NUMBER, UNIT, Kind, is_numbered_heading, kind_of
-from .sentences import LABEL, content_stems, stem
+from .sentences import LABEL, content_stems, is_negated, stem
 
 # ruff: noqa: RUF001, SIM905  quotation marks; word lists
 
@@ -30,7 +30,6 @@ _STOPS = frozenset(';:()[]"“”?!—–|')
 _LONGEST = 9  # tokens
 _NO_AMOUNT = re.compile(r"[$€£¥]|\b(?:EUR|USD|GBP|CHF)\b|\d[-/:]\d\d\b")  # prices, dates, times
 _BETWEEN = re.compile(r"[^|\s](?:[^|]*[^|\s])?")  # what is between the borders of cells
-_NEGATION = re.compile(r"not|no|never|nobody|none|nothing|neither|\w+n['’]t", re.IGNORECASE)
 _CELL = re.compile(r"\d[\d.,:/-]*")
 _CAPITAL = re.compile(r"\b[A-Z]\w+")
 _EXACT: dict[Kind, re.Pattern[str]] = {
@@ -106,8 +105,8 @@ def find_seen(
     spans = [seen.span(first + a, first + b) for a, b in cells]
     best = max((span for span in spans if span is not None), default=None)
     if best is not None and kind_of(question) == "yes":
-        outside = text[first : best[1][0]] + " " + text[best[1][1] : last]
-        if any(_NEGATION.fullmatch(match[0]) for match in _TOKEN.finditer(outside)):
+        start, end = best[1]
+        if is_negated(f"{text[first:start]} {text[end:last]}"):
             return None
     return best
 
@@ -185,7 +184,7 @@ class _Tokens:
         self.words = [text[0].isalnum() for text in self.texts]
         self.joins = [text.lower() in _JOINS for text in self.texts]
         self.asked = [stem(text.lower()) in requested for text in self.texts]
-        self.negations = [n for n, text in enumerate(self.texts) if _NEGATION.fullmatch(text)]
+        self.negations = [n for n, text in enumerate(self.texts) if is_negated(text)]
         self.positions = [n for n, asked in enumerate(self.asked) if asked]
 
     def may_be(self, first: int, last: int) -> bool:

@@ -167,7 +167,7 @@ def comparison_lines(report: "reports.FitComparison") -> list[str]:
         "",
         *table(header + ["before", "its loss"] * len(before), rows),
         *(f"  {method.name}: {method.note}" for method in report.ways),
-        "drift: how far the features of other data moved; 0 means that they did not",
+        "drift: how far the features of other data moved; 0: not at all",
         *(f"before: what the frozen model could do, {name}" for name in before),
         "",
         report.more_examples,

@@ -356,10 +356,7 @@ def verdict(points: list[CurvePoint], name: str) -> str:
     if gain > max(_WORTH, noise):
         ratio = float(np.clip(gain / former, 0, 1)) if former > 0 else 1.0
         return f"more examples would help: {reported}; twice as many may gain {gain * ratio:.3f}"
-    return (
-        f"that more examples would help could not be shown: {reported}, which is within the noise "
-        f"of {noise:.3f}"
-    )
+    return f"no gain from more examples could be shown: {reported}, within the noise of {noise:.3f}"
 
 
 def _some(problem: Problem, share: float, draw: int) -> Locations:

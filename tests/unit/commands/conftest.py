@@ -45,26 +45,3 @@ def build(tmp_path, encoder):
 def library(build):
     """Folder of an index of four documents."""
     return build(*TEXTS)
-
-
-class Listener(Silent):
-    """A monitor that keeps what it hears."""
-
-    def __init__(self):
-        self.pieces = []
-        self.notes = []
-        self.shown = []
-
-    def show(self, report):
-        self.shown.append(report)
-
-    def stream(self, piece):
-        self.pieces.append(piece)
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-@pytest.fixture
-def listener():
-    return Listener()

@@ -29,6 +29,7 @@ _SUGGESTED: dict[float, tuple[int, ...]] = {
 _MONTHS: dict[int, tuple[int, ...]] = {1: (12,), 3: (4,), 12: ()}
 _BUSINESS = (5, 21, 260)
 _SURE = 0.3  # autocorrelation of a season that was not suggested
+_DIFFERENCES = 2  # times that a smooth series is differenced before it is tested
 _LONGEST = 400  # longest season that is searched for
 _READ = 4_096  # last values that are used
 
@@ -45,11 +46,21 @@ def suggested_seasons(seconds: float | None, months: int | None, business: bool)
 def find_seasons(values: FloatArray, suggested: tuple[int, ...] = ()) -> tuple[int, int]:
     """Return the main season and a second, longer one; 1 if there is none.
 
-    A suggested season needs a significant autocorrelation; any other one a strong peak.
+    A suggested season needs a significant autocorrelation; any other one a strong peak. Smooth
+    series resemble themselves at every small lag: there, the changes must repeat.
     """
-    values = values[-_READ:]
-    correlation = _autocorrelation(values)
-    found = [lag for lag in suggested if _holds(correlation, lag, len(values))]
+    rest = _without_trend(values[-_READ:])
+    correlation = _autocorrelation(rest)
+
+    def holds(lag: int) -> bool:
+        left = rest
+        for _ in range(_DIFFERENCES):
+            if not _is_smooth(left, lag):
+                break
+            left = np.diff(left)
+        return _significant(_autocorrelation(left), lag)
+
+    found = [lag for lag in suggested if holds(lag)]
     if found:
         main = max(found, key=lambda lag: correlation[lag] + 0.1 * (lag == found[0]))
         longer = [lag for lag in found if lag > main and lag % main == 0]
@@ -59,29 +70,45 @@ def find_seasons(values: FloatArray, suggested: tuple[int, ...] = ()) -> tuple[i
         return main, (longer[0] if longer else 1)
     if suggested:
         return 1, 1
-    most = min(len(values) // 3, _LONGEST, len(correlation) - 2)
+    most = min(len(rest) // 3, _LONGEST)
     peaks = [
         lag
         for lag in range(2, most + 1)
-        if correlation[lag] > max(correlation[lag - 1], correlation[lag + 1], _SURE)
+        if correlation[lag] > max(correlation[lag - 1], correlation[lag + 1], _SURE) and holds(lag)
     ]
     return (max(peaks, key=lambda lag: correlation[lag] - 1e-3 * lag) if peaks else 1), 1
 
 
-def _holds(correlation: FloatArray, lag: int, count: int) -> bool:
+def _significant(correlation: FloatArray, lag: int) -> bool:
     """Whether a season of this length is significant by the test of M4, at 90 %."""
-    if lag < 2 or count < 2 * lag + 1 or lag >= len(correlation):
+    count = len(correlation)
+    if lag < 2 or count < 2 * lag + 1:
         return False
     limit = 1.645 * np.sqrt((1 + 2 * (correlation[1:lag] ** 2).sum()) / count)
     return bool(correlation[lag] > min(limit, 0.6))
 
 
-def _autocorrelation(values: FloatArray) -> FloatArray:
+def _is_smooth(rest: FloatArray, lag: int) -> bool:
+    """Whether the values follow each other closely, apart from a season of this length."""
+    phase = np.arange(len(rest)) % lag
+    season = np.bincount(phase, rest, lag) / np.maximum(np.bincount(phase, minlength=lag), 1)
+    irregular = rest - season[phase]
+    return bool(np.diff(irregular).var() < irregular.var())
+
+
+def _without_trend(values: FloatArray) -> FloatArray:
     time = np.arange(len(values))
-    rest = values - np.polyval(np.polyfit(time, values, 1), time) if len(values) > 2 else values * 0
-    size = 2 ** int(np.ceil(np.log2(2 * len(rest))))
-    spectrum = np.fft.rfft(rest, size)
-    found: FloatArray = np.fft.irfft(spectrum * spectrum.conj(), size)[: len(rest)]
+    if len(values) < 3:
+        return np.zeros(len(values))
+    return np.asarray(values - np.polyval(np.polyfit(time, values, 1), time))
+
+
+def _autocorrelation(values: FloatArray) -> FloatArray:
+    if not len(values):
+        return np.zeros(0)
+    size = 2 ** int(np.ceil(np.log2(2 * len(values))))
+    spectrum = np.fft.rfft(values - values.mean(), size)
+    found: FloatArray = np.fft.irfft(spectrum * spectrum.conj(), size)[: len(values)]
     return found / found[0] if found[0] > 0 else np.zeros_like(found)
 
 

@@ -157,6 +157,28 @@ def test_a_longer_season_is_found_too():
     assert find_seasons(day + week, (24, 168)) == (24, 168)
 
 
+@pytest.mark.parametrize("period", [4, 12, 24])
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_smooth_series_has_no_season_for_being_smooth(period, order):
+    """A random walk, and the sum of one, resemble themselves at every small lag."""
+    random = np.random.default_rng(period + order)
+    found = []
+    for _ in range(40):
+        walk = random.normal(size=240)
+        for _ in range(order):
+            walk = walk.cumsum()
+        found.append(find_seasons(walk, (period,))[0] > 1)
+    assert np.mean(found) < 0.15
+
+
+@pytest.mark.parametrize("period", [4, 12, 24])
+def test_a_season_on_a_random_walk_is_found(period):
+    random = np.random.default_rng(period)
+    season = 5 * np.sin(2 * np.pi * np.arange(240) / period)
+    walks = [random.normal(size=240).cumsum() + season for _ in range(40)]
+    assert np.mean([find_seasons(walk, (period,))[0] == period for walk in walks]) > 0.9
+
+
 def test_the_plot_names_the_times(tmp_path, monkeypatch):
     from graftwerk.forecast import backtest as plot
 

@@ -40,6 +40,19 @@ def test_ask_quotes_the_rule(graft, handbook_index) -> None:
     assert Path(answer["citations"][0]["path"]).name == "office-life.md"
 
 
+def test_a_folder_that_has_a_default_may_be_named_either_way(graft, handbook_index) -> None:
+    for named in ([".graftwerk"], ["--index", ".graftwerk"]):
+        done = graft("chat", *named, typed="How long is parental leave?\n", cwd=handbook_index)
+        assert "answered: 1" in done.out
+
+
+def test_an_empty_file_is_named(graft, tmp_path) -> None:
+    (tmp_path / "empty.md").write_text("\n")
+    done = graft("index", "add", "empty.md", cwd=tmp_path)
+    assert "empty.md: there is no text in it" in done.err
+    assert "there is no passage in the index" in graft("search", "leave", cwd=tmp_path).err
+
+
 def test_chat_reads_questions_from_standard_input(graft, handbook_index) -> None:
     typed = "How long is parental leave paid in full?\nWhen do I have to announce it?\n"
     done = graft("chat", "--json", typed=typed, cwd=handbook_index)

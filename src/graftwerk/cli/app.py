@@ -165,7 +165,7 @@ def _function(command: Command, invoke: Invoke) -> Callable[..., int]:
             )
         )
     parameters.sort(key=lambda parameter: parameter.kind)
-    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     signature = inspect.Signature(parameters, return_annotation=int)
     call.__doc__ = command.request.__doc__
     call.__name__ = "_".join(command.words)
@@ -200,10 +200,12 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
         converter=_as_written if holds_path(info.annotation) else _whole_number if whole else None,
     )
     kinds = inspect.Parameter
+    required = default is PydanticUndefined
+    by_place = kinds.POSITIONAL_ONLY if required else kinds.POSITIONAL_OR_KEYWORD
     return inspect.Parameter(
         name,
-        kinds.POSITIONAL_ONLY if positional else kinds.KEYWORD_ONLY,
-        default=kinds.empty if default is PydanticUndefined else default,
+        by_place if positional else kinds.KEYWORD_ONLY,
+        default=kinds.empty if required else default,
         annotation=Annotated[annotation, option],
     )
 

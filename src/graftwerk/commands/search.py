@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
-from ..data.documents.formats import name_notes
 from ..errors import BadInput, UnknownName, WriterFailed
 from ..library.index import Index
 from ..rag.results import Answer, ChatResult
@@ -69,12 +68,8 @@ def run_index_verify(request: search.IndexVerify, monitor: Monitor) -> IndexChec
 
 def run_ask(request: search.Ask, monitor: Monitor) -> Answer:
     """Answer a question."""
-    notes = list(name_notes(request.question, any_word=False))
-    for note in notes:
-        monitor.note(note)
     with Index(request.index, device=request.device) as index:
-        answer = index.ask(**request.arguments(), monitor=monitor)
-    return answer.model_copy(update={"notes": [*notes, *answer.notes]})
+        return index.ask(**request.arguments(), monitor=monitor)
 
 
 def run_chat(request: search.Chat, monitor: Monitor) -> ChatResult:

@@ -28,7 +28,7 @@ from ..requests.search import Ask, Calibrate, IndexAdd, IndexRebuild, IndexRemov
 from ..search import index as storage
 from ..search.database import FORMAT_VERSION
 from ..search.query import search
-from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
+from ..search.results import IndexChange, IndexCheck, IndexState, SearchResult
 from ..search.vector_cache import VectorCache
 from ..types import Encoder, Monitor, Silent, Writer
 from .chat import Conversation
@@ -474,8 +474,8 @@ class Index:
 
     def _find_texts(
         self, question: str, k: int = 0, mode: Mode = "hybrid", where: Sequence[str] = ()
-    ) -> list[Hit]:
-        """Return the best `k` or `EVIDENCE_HITS` text passages, whichever is more."""
+    ) -> SearchResult:
+        """Find the best `k` or `EVIDENCE_HITS` text passages, whichever is more."""
         most = max(k, grounds.EVIDENCE_HITS)
         with self._reading() as opened:
             finder, reader = self._caching_encoders(opened)
@@ -483,7 +483,7 @@ class Index:
             where = [*where, *(["kind = text"] if "image" in finder.reads else [])]
             return search(
                 opened, finder, question, k=most, mode=mode, where=where, rescorer=rescorer
-            ).hits
+            )
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
         names = ("max_tokens", "timeout", "seed", "reader")

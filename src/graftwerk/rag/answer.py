@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import WriterFailed
 from ..models.language.reading import ExtractiveWriter
-from ..search.results import Hit
+from ..search.results import Hit, SearchResult
 from ..types import Encoder, Monitor, Writer
 from .citations import attribute, check_citations, details_not_in, find_claims, rate_answers
 from .evidence import MEASURE, measure_evidence
@@ -66,7 +66,7 @@ class Asker:
         measure: version of the evidence that the floor was set with.
     """
 
-    find: Callable[[str], Sequence[Hit]]
+    find: Callable[[str], SearchResult]
     reader: Encoder
     writer: Writer
     floor: float
@@ -80,13 +80,16 @@ class Asker:
         """Search, abstain or prompt and write, check."""
         require_room(question, self.budget, self.writer.count_tokens)
         hits: Sequence[Hit] = ()
+        notes: list[str] = []
         evidence = 0.0
         if self.k:
             with watch.time("search"):
-                hits = self.find(question)
+                found = self.find(question)
+            hits, notes = found.hits, [*found.notes]
             with watch.time("evidence"):
                 evidence = measure_evidence(question, hits, self.reader, self.measure)
-        notes = [_OTHER_SCRIPT] if "English" in self.calibration and _is_other(question) else []
+        if "English" in self.calibration and _is_other(question):
+            notes.append(_OTHER_SCRIPT)
         for note in notes:
             monitor.note(note)
         answer = Answer(

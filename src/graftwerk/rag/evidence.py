@@ -33,7 +33,7 @@ from ..models.language.sentences import (
     split_sentences,
 )
 from ..requests.search import Ask
-from ..search.results import Hit
+from ..search.results import Hit, SearchResult
 from ..types import Encoder, Monitor, Source
 from .results import Calibration
 
@@ -194,7 +194,7 @@ def measure_evidence(
 
 def measure_all(
     kinds: Sequence[Sequence[str]],
-    find: Callable[[str], Sequence[Hit]],
+    find: Callable[[str], SearchResult],
     encoder: Encoder,
     monitor: Monitor,
 ) -> list[list[float]]:
@@ -204,7 +204,7 @@ def measure_all(
     for questions in kinds:
         scores.append([])
         for question in questions:
-            scores[-1].append(measure_evidence(question, find(question), encoder))
+            scores[-1].append(measure_evidence(question, find(question).hits, encoder))
             monitor.advance()
     return scores
 

@@ -17,6 +17,7 @@ from ..models.encoders import familiarity
 from ..models.image_encoder import encode_and_compare
 from ..requests.base import Mode
 from ..results import Familiarity, Passage
+from ..text_safety import printable
 from ..types import Encoder
 from .index import Index
 from .results import Hit, Location, SearchResult, location_of
@@ -120,6 +121,9 @@ def search(
         if rescorer is not None and not is_image:
             rescore = partial(_rescore, index, rescorer, query)
         hits = _find(view, space, requested, groups, rescore) if k else []
+        notes = [] if is_image else list(name_notes(query, any_word=False))
+        if not searched:
+            notes.append(_why_nothing(view, where))
     return SearchResult(
         query=query,
         mode=mode,
@@ -129,8 +133,15 @@ def search(
         familiarity=familiar,
         sheet=None,
         seconds=time.perf_counter() - begin,
-        notes=[] if is_image else list(name_notes(query, any_word=False)),
+        notes=notes,
     )
+
+
+def _why_nothing(view: View, where: Sequence[str]) -> str:
+    if not view.count_passages():
+        return "there is no passage in the index"
+    example = min(view.files())
+    return f"no passage has {' and '.join(where)}; a path of the index is {printable(example)}"
 
 
 def _find(

@@ -172,6 +172,12 @@ def test_where_narrows_the_documents(library):
     assert {hit.path.rpartition("/")[2] for hit in answer.hits} == {"paragraph-1.txt"}
 
 
+def test_conditions_that_nothing_meets_are_named(library, listener):
+    found = run(library, monitor=listener, where=["name = x"])
+    assert found.abstained and found.notes == listener.notes
+    assert found.notes[0].startswith("no passage has name = x; a path of the index is ")
+
+
 def test_an_index_made_with_another_encoder_is_refused(library, encoder):
     made_on = encoder.fingerprint[:12]
     encoder.salt = "other weights"

@@ -148,4 +148,7 @@ def parse(path: str, reading: "Reading | None" = None) -> Document:
     read: Callable[..., Document] = getattr(import_module(f"graftwerk.{module}"), function)
     content = raw.read_bytes(path, size_limit(path))
     document = read(path, content, *options_for(path, reading))
-    return replace(document, content_hash=raw.sha256(content))
+    notes = document.notes
+    if document.kind == "text" and not notes and not document.text.strip():
+        notes = ("there is no text in it",)
+    return replace(document, content_hash=raw.sha256(content), notes=notes)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadFile, BadInput
+from ..folders import contents
 from .checkpoint import ModelFolder, count_parameters
 from .hub import no_hub
 
@@ -142,6 +143,12 @@ def build_config(folder: ModelFolder) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+    own = contents(folder.path) if folder.model_type.startswith("graftwerk-") else None
+    if own is not None:
+        raise BadFile(
+            f"{folder.path} holds {own[0]}, which is no model of the transformers library.",
+            f"It is for {own[1]}.",
+        )
     if folder.model_type not in CONFIG_MAPPING:
         raise BadFile(
             f"{folder.path} is of type {folder.model_type!r}, which the transformers library "

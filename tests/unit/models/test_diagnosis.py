@@ -52,6 +52,24 @@ def test_one_diagnosis(folder, data, tmp_path, make):
         graftwerk.run(make(str(folder), data, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("policy", r"a robot policy, .*It is for `graft eval policy`"),
+        ("series", r"a forecaster, .*It is for `graft forecast --model`"),
+        ("reader", r"a passage reader, .*It is for `graft ask`"),
+        ("blocks-canny", r"a control branch, .*It is for `graft generate --control"),
+        ("blocks-judge", r"a judge of Blocks images, .*It is for `graft guide check`"),
+        ("blocks-perception", r"a perception network of Blocks images, .*`graft condition`"),
+        ("blocks-noisy-classifier", r"a noise-aware classifier, .*`graft generate --guide"),
+        ("blocks", r"a diffusion pipeline.*`graft generate --model`"),
+    ],
+)
+def test_a_built_in_model_that_is_no_encoder_says_what_it_is_for(data, tmp_path, name, said):
+    with pytest.raises(BadInput, match=said):
+        graftwerk.run(graftwerk.Fit(data=data, model=f"builtin/{name}", out=tmp_path / "fit"))
+
+
 @pytest.mark.parametrize("kind", ["convnext", "swin"])
 def test_commands_that_take_an_image_model(data, tmp_path, kind):
     """One classifier through everything that takes an encoder of images."""

@@ -12,7 +12,7 @@ SECTIONS = {
     "structure": "how much source there is, how it is cut, how far a command is from arithmetic",
     "embedding": "texts per second, beside sentence-transformers",
     "formats": "round trips of tables, a photo in many modes, and cases of odd files",
-    "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
+    "vectors": "nearest neighbors among 100,000 vectors, beside other stores",
     "retrieval": "search on sets of several domains, beside BM25, sentence-transformers and txtai",
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",

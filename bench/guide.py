@@ -104,7 +104,7 @@ def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> ImageBat
 def strawmen(
     model: DiffusionModel, models: GuideModels, label: str, count: int
 ) -> dict[str, ImageBatch]:
-    """Gradient descent to a class on latents, on grey pixels, and on a real image's pixels."""
+    """Gradient descent to a class on latents, on gray pixels, and on a real image's pixels."""
     log_prob, _, _ = models.each([label])
     least = float(model.noise.sigmas[0])
     generator = torch.Generator().manual_seed(SEED)

@@ -1,4 +1,4 @@
-"""Nearest neighbours among clustered unit vectors, one core: graftwerk beside other stores.
+"""Nearest neighbors among clustered unit vectors, one core: graftwerk beside other stores.
 
 Each contender runs in a process of its own, held on one core, warm, one query at a time. Peers
 that are not installed are named and left out; `pip install -e '.[bench]'` installs them.
@@ -20,7 +20,7 @@ import numpy as np
 
 DIMENSION = 384
 CLUSTERS = 1_000
-SPREAD = 0.5  # length of what is added to a cluster's centre
+SPREAD = 0.5  # length of what is added to a cluster's center
 QUERIES = 200
 K = 10
 Search = Callable[[np.ndarray], list[int]]

@@ -72,7 +72,7 @@ CHANGING = {"graft.json", "log.jsonl", "loss.png", "README.md", "manifest.json"}
 
 
 def make_inputs(folder: Path) -> None:
-    """Documents, questions, labelled texts, captioned images and a tiny pipeline."""
+    """Documents, questions, labeled texts, captioned images and a tiny pipeline."""
     from PIL import Image
     from tests.pipelines import write_text_pipeline
 

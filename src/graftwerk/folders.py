@@ -58,14 +58,8 @@ _KINDS = {  # the same, by the kind in graft.json or in the marker
 _TYPES = {  # the same, by the type in config.json
     "graftwerk-branch": _KINDS["control"],
     "graftwerk-judge": ("a judge of Blocks images", "`graft guide check`, which has its own"),
-    "graftwerk-noise-aware-classifier": (
-        "a noise-aware classifier",
-        "`graft generate --guide class=...`, which has its own",
-    ),
-    "graftwerk-perception": (
-        "a perception network of Blocks images",
-        "`graft condition`, which has its own",
-    ),
+    "graftwerk-noise-aware-classifier": ("a noise-aware classifier", "`graft generate --guide`"),
+    "graftwerk-perception": ("a perception network of Blocks images", "`graft condition`"),
     "graftwerk-policy": ("a robot policy", "`graft eval policy`, gw.Policy"),
     "pi0": ("a PI0 robot policy of transformers", "gw.Policy, gw.load, `graft models info`"),
     "graftwerk-reader": ("a passage reader", "`graft ask`, which has its own"),

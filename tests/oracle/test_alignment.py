@@ -142,7 +142,7 @@ def test_blocks_change_nothing(count, monkeypatch) -> None:
 
 
 def test_too_few() -> None:
-    with pytest.raises(ValueError, match="no 3 neighbours"):
+    with pytest.raises(ValueError, match="no 3 neighbors"):
         retrieval.nearest(same(3), 3)
     with pytest.raises(ValueError, match="two vectors"):
         retrieval.anisotropy(same(1))

@@ -11,7 +11,7 @@ from graftwerk.conditions.kinds.canny import CannySettings, canny
 
 
 def slow_canny(grey, sigma, kernel, low, high):
-    """Grey levels to edges, with plain loops; thresholds are fractions of the largest slope."""
+    """Gray levels to edges, with plain loops; thresholds are fractions of the largest slope."""
     height, width = len(grey), len(grey[0])
 
     def at(table, y, x):

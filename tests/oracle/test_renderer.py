@@ -230,7 +230,7 @@ def test_shadow_lies_opposite_the_sun() -> None:
     angle, height = math.radians(SUN.azimuth), math.radians(SUN.elevation)
     sun = np.array([math.sin(angle), math.tan(height), math.cos(angle)])
     sun /= np.linalg.norm(sun)
-    # a ground point is in shadow when its ray to the sun passes the centre within the radius
+    # a ground point is in shadow when its ray to the sun passes the center within the radius
     to = np.array([0, 0.5, 0]) - ground
     passing = np.linalg.norm(to - (to @ sun)[..., None] * sun, axis=-1)
     outside = np.hypot(ground[..., 0], ground[..., 2]) > 0.8  # not hidden by the ball itself

@@ -69,7 +69,7 @@ def watched(tmp_path):
 
 @pytest.fixture
 def material(tmp_path):
-    """Documents, labelled texts, questions and an image."""
+    """Documents, labeled texts, questions and an image."""
     (tmp_path / "docs").mkdir()
     for number in range(12):
         text = f"Parents may take {number} weeks of leave.\n\nDogs sleep in room {number}.\n"

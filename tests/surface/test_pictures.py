@@ -74,7 +74,7 @@ def test_calibrate_keep_and_use(graft, workplace) -> None:
         "kept.json", cwd=workplace,
     )  # fmt: skip
     assert done.code == 0, done.err
-    assert "fitted on 24 labelled images (0 left out)" in done.out
+    assert "fitted on 24 labeled images (0 left out)" in done.out
     assert "calibration error (ECE)" in done.out
     used = graft(
         "classify", "blocks/train/000000.png", *common, "--calibration", "kept.json", "--json",

@@ -129,7 +129,7 @@ def condition_images(maps: Maps) -> dict[str, np.ndarray]:
 
 
 def sheet_of(scene: Scene, size: int) -> "Image.Image":
-    """Return a labelled contact sheet of a scene and all its maps, with the caption on top."""
+    """Return a labeled contact sheet of a scene and all its maps, with the caption on top."""
     from PIL import Image
 
     maps = maps_of(scene, size, size)
@@ -154,7 +154,7 @@ def sheet_of(scene: Scene, size: int) -> "Image.Image":
 
 
 def _draw_objects(maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
-    """Show each object in a different color, with sky and ground in grey."""
+    """Show each object in a different color, with sky and ground in gray."""
     count = int(maps.objects.max()) + 1
     hues = [_hue(4 * (number - FIRST_OBJECT_ID), 0.95) for number in range(2, max(2, count))]
     colours = np.array([(40, 40, 40), (90, 90, 90), *hues], dtype=np.uint8)

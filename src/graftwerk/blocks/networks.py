@@ -20,7 +20,7 @@ from ..models.checkpoint import fingerprint
 from ..models.trainable import load_own
 from ..models.transformers import choose_device
 
-_GROUPS = 8  # of channels that are normalised together
+_GROUPS = 8  # of channels that are normalized together
 
 
 class Block(nn.Module):

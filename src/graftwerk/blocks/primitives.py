@@ -14,8 +14,8 @@ from .scene import GROUNDS, Colour, Scene, Skin, Time
 Vector = tuple[float, float, float]
 
 # kinds of primitives; what the numbers of each mean:
-SPHERE = 0  # centre 3, radius, cosine and sine of yaw
-BOX = 1  # centre 3, half sides 3, cosine and sine of yaw
+SPHERE = 0  # center 3, radius, cosine and sine of yaw
+BOX = 1  # center 3, half sides 3, cosine and sine of yaw
 CYLINDER = 2  # middle of the base 3, radius, height
 CONE = 3  # middle of the base 3, radius, height
 CAPSULE = 4  # end 3, end 3, radius

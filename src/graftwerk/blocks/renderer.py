@@ -306,7 +306,7 @@ def trace_image(
                     direction, _ = primary_ray(
                         view, (column + 0.5) / samples, (row + 0.5) / samples
                     )
-                    # interleaved gradient noise (Jimenez 2014): even over any few neighbours
+                    # interleaved gradient noise (Jimenez 2014): even over any few neighbors
                     turn = 52.9829189 * ((0.06711056 * column + 0.00583715 * row) % 1.0) % 1.0
                     seen = radiance(geometry, light, view.origin, direction, turn)
                     red, green, blue = red + seen[0], green + seen[1], blue + seen[2]

@@ -31,7 +31,7 @@ _ELEVATIONS: dict[Time, tuple[float, float]] = {  # of the sun, or the lamp, in 
     "night": (50.0, 66.0),
 }
 _GAP = 0.08  # between objects, in scene units
-_STEP_ASIDE = 0.07  # between the middles of neighbours in the image, as a share of its width
+_STEP_ASIDE = 0.07  # between the middles of neighbors in the image, as a share of its width
 _CHECK_PIXELS = 48  # side of the small image in which silhouettes are compared
 _LEAST_PIXELS = 27  # of a silhouette in it
 _LOCATIONS = 20  # tried for an object before the scene is begun again

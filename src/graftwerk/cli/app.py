@@ -1,4 +1,4 @@
-"""Build one cyclopts command per entry of the catalogue, from its request and result classes.
+"""Build one cyclopts command per entry of the catalog, from its request and result classes.
 
 Only the commands named on the command line are built; `graft --help` only needs summaries.
 """

@@ -186,7 +186,7 @@ def prediction_lines(report: "reports.Predictions") -> list[str]:
     measured += [*details_lines(report.details), *_threshold_lines(report.details)]
     if report.learned:
         measured.append(
-            f"{counted(report.learned, 'labelled row is', 'labelled rows are')} not scored: it "
+            f"{counted(report.learned, 'labeled row is', 'labeled rows are')} not scored: it "
             "learned from them"
         )
     if report.abstained:

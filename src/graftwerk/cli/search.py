@@ -172,14 +172,14 @@ def _fit_lines(fit: "TemperatureFit") -> list[str]:
         ["negative log-likelihood", f"{fit.nll_before:.4f}", f"{fit.nll_after:.4f}"],
     ]
     return [
-        f"fitted on {counted(fit.pictures, 'labelled image')} ({fit.left_out:,} left out), "
+        f"fitted on {counted(fit.pictures, 'labeled image')} ({fit.left_out:,} left out), "
         f"{fit.accuracy:.1%} of their first labels right:",
         *table(["", "before", "after"], rows),
     ]
 
 
 def alignment_lines(report: "AlignmentEvaluation") -> list[str]:
-    """Show retrieval, neighbours and geometry of the embedding space."""
+    """Show retrieval, neighbors and geometry of the embedding space."""
     lines = skipped_lines(report.skipped)
     across = report.across
     if across is not None:
@@ -189,7 +189,7 @@ def alignment_lines(report: "AlignmentEvaluation") -> list[str]:
             lines += [*_half_lines(name, half, report.k), ""]
     unusual = report.unfamiliar
     reported = f", {counted(unusual, 'image')} unlike what it was trained on" if unusual else ""
-    lines.append(dim(f"{report.encoder}, {report.k} neighbours{reported}, {report.seconds:.1f} s"))
+    lines.append(dim(f"{report.encoder}, {report.k} neighbors{reported}, {report.seconds:.1f} s"))
     return lines
 
 

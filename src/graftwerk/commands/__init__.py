@@ -1,6 +1,6 @@
 """The commands: one file per group, one function `run_<name>(request, monitor) -> result` each.
 
-The command line, the HTTP server and `graftwerk.run` read the catalogue in this module. A
+The command line, the HTTP server and `graftwerk.run` read the catalog in this module. A
 command's request, result and function are imported only when needed.
 """
 

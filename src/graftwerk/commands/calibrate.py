@@ -1,4 +1,4 @@
-"""Set the answerability threshold of an index from labelled questions."""
+"""Set the answerability threshold of an index from labeled questions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ def run_calibrate(request: search.Calibrate, monitor: Monitor) -> Calibration:
 
 
 def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labelled]:
-    """Read a file of labelled questions."""
+    """Read a file of labeled questions."""
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     limits.require_file_size(path, limits.JSON_FILE, "question file")
@@ -68,7 +68,7 @@ def _question(text: Any, predicted: Any, where: str) -> Labelled:
     answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
     if not isinstance(text, str) or not text.strip() or answerable is None:
         shown = f"{text!r}, {predicted!r}"[:80]
-        raise BadInput(f"{where}: {shown} is not a labelled question.", _FORM)
+        raise BadInput(f"{where}: {shown} is not a labeled question.", _FORM)
     if len(text) > limits.QUESTION_CHARACTERS:
         raise BadInput(
             f"{where}: a question of {len(text):,} characters; at most "

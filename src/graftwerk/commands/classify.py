@@ -43,7 +43,7 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification | Predic
 
     Zero-shot, the best label is the one with the nearest prompts. Probabilities are the softmax
     over the labels of cosine x the model's own scale / temperature, or of the head's logits /
-    temperature; the temperature is 1 unless one was fitted to labelled images.
+    temperature; the temperature is 1 unless one was fitted to labeled images.
     """
     if _are_texts(request):
         return _classify_texts(request, monitor)

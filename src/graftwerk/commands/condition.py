@@ -223,7 +223,7 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
     find: Callable[[np.ndarray], np.ndarray] = canny.edge_strength
     method = "color at two scales"
     if request.plain:
-        find, method = canny.plain_strength, "grey at one scale"
+        find, method = canny.plain_strength, "gray at one scale"
     if request.estimator is not None:
         find, method = _edge_finder(request), request.estimator
     monitor.start("pairing edges with boundaries", len(data))

@@ -165,7 +165,7 @@ def _require_enough(
     if most <= request.k:
         raise BadInput(
             f"{request.data} holds {counted(most, 'different image')} or texts, so none has "
-            f"{request.k} neighbours.",
+            f"{request.k} neighbors.",
             "Give more" + (f", or ask for fewer: -k {most - 1}." if most > 1 else "."),
         )
 

@@ -1,4 +1,4 @@
-"""`graft fit`, `predict`, `eval fit` and `compare`: pre-trained models on labelled data."""
+"""`graft fit`, `predict`, `eval fit` and `compare`: pre-trained models on labeled data."""
 
 import math
 import time

@@ -21,9 +21,9 @@ _GONE = (224, 224, 224)
 
 
 def write_sheet(path: Path, hits: Sequence[Hit], indexed: Mapping[str, str]) -> None:
-    """Write a PNG contact sheet; each image is labelled with its hit number and its cosine.
+    """Write a PNG contact sheet; each image is labeled with its hit number and its cosine.
 
-    A file that is not, or no longer, the image that was indexed is shown as a grey square: an index
+    A file that is not, or no longer, the image that was indexed is shown as a gray square: an index
     of any origin may name every path.
     """
     shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.kind == "image"][:_MOST]

@@ -142,7 +142,7 @@ def _measure(
     new = leave_out(examples, ["learned" if short(key) in learned_from else "" for key in keys])
     learned = len(examples) - len(new)
     if not len(new):
-        return None, None, learned, ["all labelled rows were learned from: they give no score"]
+        return None, None, learned, ["all labeled rows were learned from: they give no score"]
     try:
         retained, targets, _ = same_targets(new, head.task, head.labels)
     except BadInput as error:

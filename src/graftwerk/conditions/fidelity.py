@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64, UInt8
 from .base import ImageBatch, Measured
 
 _TOLERANCE = 0.0075  # of the diagonal: the one of the BSDS benchmark
-_LEAST_TOLERANCE = 1.5  # pixels: a neighbour, also across a corner
+_LEAST_TOLERANCE = 1.5  # pixels: a neighbor, also across a corner
 _FARTHEST = 0.1  # of the diagonal: strokes this far away keep nothing of a drawing
 _CLOSE_DEGREES = 11.25  # strictest of the usual three limits for normals
 _CLOSE_DEPTH = 0.03  # of the range
@@ -154,7 +154,7 @@ def drawing_problem(finished: Map) -> str | None:
 
 
 def looks_finished(image: Map) -> bool:
-    """Whether an image looks like a finished map: lines on black, with hardly any grey."""
+    """Whether an image looks like a finished map: lines on black, with hardly any gray."""
     if drawing_problem(image) is not None:
         return False
     levels = image.max(axis=-1)
@@ -167,7 +167,7 @@ def looks_finished(image: Map) -> bool:
 
 
 def white_on_black(drawn: np.ndarray) -> UInt8[np.ndarray, "*rest 3"]:
-    """Convert grey levels or booleans to images with three equal channels."""
+    """Convert gray levels or booleans to images with three equal channels."""
     grey = drawn.astype(np.uint8)
     if drawn.dtype == np.bool_:
         grey *= 255

@@ -64,7 +64,7 @@ def map_of(
     kind, name = control.kind, control.source.name
     if control.finished:
         require_map(control)
-        # colours of classes and of joints have no values between them
+        # colors of classes and of joints have no values between them
         whole = kind in {"segmentation", "pose"}
         method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
         return np.asarray(ImageOps.fit(control.source.image, size, method))

@@ -33,7 +33,7 @@ Draw = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
 
 
 def is_empty(maps: UInt8[np.ndarray, "n y x 3"]) -> Bool[np.ndarray, " n"]:
-    """Mark maps with a single colour."""
+    """Mark maps with a single color."""
     empty: Bool[np.ndarray, " n"] = (maps == maps[:, :1, :1]).all(axis=(1, 2, 3))
     return empty
 
@@ -75,7 +75,7 @@ class StoredPairs:
         return Batch(latents, np.ascontiguousarray(self.maps[rows]), texts)
 
     def empty_maps(self) -> int:
-        """Count conditions with a single colour."""
+        """Count conditions with a single color."""
         parts = np.array_split(self.chosen, max(1, len(self.chosen) // _READ))
         return sum(int(is_empty(self.maps[part]).sum()) for part in parts)
 
@@ -289,7 +289,7 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path | Im
 def _map_in(
     path: Path | ImageArray, condition: Condition, size: tuple[int, int], notes: ImageNotes
 ) -> Image.Image:
-    """Load a finished condition with the aspect ratio of its image; a single colour is allowed."""
+    """Load a finished condition with the aspect ratio of its image; a single color is allowed."""
     source = ImageArray(str(path)) if isinstance(path, Path) else path
     opened = source.decode(depth=condition.name == "depth")
     notes.add(opened.notes)
@@ -307,7 +307,7 @@ def _map_in(
 
 
 def require_sampled(pairs: StoredPairs, condition: Condition, monitor: Monitor) -> None:
-    """Report how many conditions have a single colour.
+    """Report how many conditions have a single color.
 
     Raises:
         BadInput: all of them do.
@@ -315,7 +315,7 @@ def require_sampled(pairs: StoredPairs, condition: Condition, monitor: Monitor) 
     empty, total = pairs.empty_maps(), len(pairs)
     if empty == total:
         raise BadInput(
-            f"all {total:,} {condition.name} conditions are empty, each of one colour.",
+            f"all {total:,} {condition.name} conditions are empty, each of one color.",
             "Bring images in which there is something to follow, or another --condition.",
         )
     if empty:

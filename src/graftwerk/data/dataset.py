@@ -1,4 +1,4 @@
-"""Labelled examples: the common result of all data readers, whatever the input format."""
+"""Labeled examples: the common result of all data readers, whatever the input format."""
 
 import hashlib
 import zipfile
@@ -113,7 +113,7 @@ Item = str | ImageArray | OpenedData | np.ndarray | Row
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Labelled data as read; rows without a label are already left out.
+    """Labeled data as read; rows without a label are already left out.
 
     Attributes:
         source: file or folder.

@@ -457,7 +457,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
 
 
 def _labelled_by_folders(root: Path, guessed: list[str]) -> Iterator[LabelledImage]:
-    """Yield every file, labelled by its folder; unlabelled files in the root come last.
+    """Yield every file, labeled by its folder; unlabeled files in the root come last.
 
     If all folders are parts of a split, their subfolders are the labels.
     """

@@ -1,4 +1,4 @@
-"""Loading of labelled examples of the kind that a model reads, from any path.
+"""Loading of labeled examples of the kind that a model reads, from any path.
 
 A path is a table, or a folder of class folders or a zip of one, where the folder's name is the
 label.
@@ -192,7 +192,7 @@ def read_text(location: ImageArray, encoding: str | None, guessed: Counter[str])
 
 
 def read_examples(path: str | Path, requested: ColumnChoice) -> Examples:
-    """Read labelled data.
+    """Read labeled data.
 
     Rows without a label or content, and images that cannot be decoded, are left out and named
     in `refused`.

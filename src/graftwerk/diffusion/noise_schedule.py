@@ -212,7 +212,7 @@ class Noise:
             np.interp(math.log(max(sigma, 1e-10)), np.log(self.sigmas), np.arange(len(self.sigmas)))
         )
         nearest = round(time)
-        # neighbours in every table differ by far more than this, even in float32
+        # neighbors in every table differ by far more than this, even in float32
         return float(nearest) if abs(self.sigmas[nearest] - sigma) <= 1e-6 * sigma else time
 
     def times_of(self, sigma: Sigma, like: Tensor) -> Float[Tensor, " n"]:

@@ -1,1 +1,1 @@
-"""Fitting of pre-trained models to labelled data: classifiers and regressors, and their cost."""
+"""Fitting of pre-trained models to labeled data: classifiers and regressors, and their cost."""

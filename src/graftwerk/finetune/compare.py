@@ -52,7 +52,7 @@ _SCENES, _SIDE = 400, 64  # number of scenes, and their side in pixels
 
 @dataclass(frozen=True)
 class PriorTask:
-    """A head on the frozen features, and labelled items to evaluate it on.
+    """A head on the frozen features, and labeled items to evaluate it on.
 
     Attributes:
         name: name for people.

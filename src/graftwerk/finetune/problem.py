@@ -103,7 +103,7 @@ class Source:
     """The data to read and how to split them.
 
     Attributes:
-        data: path of the labelled data.
+        data: path of the labeled data.
         test: path of separate test data; None for a share of the data.
         target: column of labels.
         content: columns to read.
@@ -133,7 +133,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Problem:
-    """A model and labelled data, ready to be fitted.
+    """A model and labeled data, ready to be fitted.
 
     Attributes:
         source: where the data came from.

@@ -1,4 +1,4 @@
-"""Reports of fits to labelled data, and of LoRA on a model's own task."""
+"""Reports of fits to labeled data, and of LoRA on a model's own task."""
 
 from pydantic import Field
 
@@ -212,7 +212,7 @@ class Predictions(Report):
     details: ScoreDetails | None = Field(
         default=None, description="of the score: each class, confusions, mistakes; None of numbers"
     )
-    learned: int = Field(default=0, description="labelled rows that it has learned from")
+    learned: int = Field(default=0, description="labeled rows that it has learned from")
     chance: float | None = Field(
         default=None, description="share that guessing among the labels gets right (classify)"
     )
@@ -230,7 +230,7 @@ class FitEvaluation(Report):
     fit: str = Field(description="folder of the fit")
     how: str = Field(description="linear, lora or full")
     score: Score = Field(description="on the examples that it has not learned from")
-    per_class: dict[str, float] = Field(description="share of each class that was recognised")
+    per_class: dict[str, float] = Field(description="share of each class that was recognized")
     confusions: list[str] = Field(description="most frequent mistakes")
     details: ScoreDetails | None = Field(
         default=None, description="of the score: each class, confusions, mistakes; None of numbers"

@@ -25,7 +25,7 @@ _SPACING = -1.0  # of quantiles before training, input of the softplus
 
 
 def spaced(center: Tensor, gaps: Tensor) -> Tensor:
-    """Return quantiles that never cross, from the median and the gaps between neighbours."""
+    """Return quantiles that never cross, from the median and the gaps between neighbors."""
     half = gaps.shape[-1] // 2
     down = gaps[..., :half].flip(-1).cumsum(-1).flip(-1)
     up = gaps[..., half:].cumsum(-1)

@@ -288,7 +288,7 @@ def _parsers(texts: Sequence[Any]) -> list[tuple[Callable[[str], datetime], str]
 
 
 def _irregularity(form: str, texts: Sequence[str]) -> int:
-    """Count the different distances between neighbours; the correct format has few."""
+    """Count the different distances between neighbors; the correct format has few."""
     times = [_by(form)(text) for text in texts]
     return len({after - before for before, after in pairwise(times)})
 
@@ -384,7 +384,7 @@ def _find_step(times: Sequence[datetime], name: str) -> Step:
 
 
 def _monthly(times: Sequence[datetime]) -> int:
-    """Return the months between neighbours, all on one day of the month or its last; else 0."""
+    """Return the months between neighbors, all on one day of the month or its last; else 0."""
     last = all((time + _DAY).month != time.month for time in times)
     if not last and len({(t.day, t.hour, t.minute, t.second) for t in times}) > 1:
         return 0

@@ -1,9 +1,9 @@
 """Realism checks of images: several measures, since a single judge can be fooled.
 
 Apart from what a judge or a guide sees in an image, the checks compare it with real images: by the
-residual of the denoiser, by its spectrum, by nearest neighbours in an encoder, and by a linear head
+residual of the denoiser, by its spectrum, by nearest neighbors in an encoder, and by a linear head
 on that encoder which tells real images from known fakes. Class labels are those of the judge: an
-object's kind, its colour, both, a ground or a time of day.
+object's kind, its color, both, a ground or a time of day.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ class RealismCheck:
     Args:
         model: the diffusion model that generated the images; None for images without a model, which
             are checked without the residual of a denoiser.
-        encoder: nearest neighbours are compared in its middle layer.
+        encoder: nearest neighbors are compared in its middle layer.
         judge: object classifier of Blocks scenes; None for other images.
         real: folder of real images; None for Blocks scenes.
         monitor: informed about progress.

@@ -59,7 +59,7 @@ class Joint:
 
         Args:
             requested: one label for all rows, or one per row.
-            labels: all labels; if empty, kinds and colours of Blocks objects.
+            labels: all labels; if empty, kinds and colors of Blocks objects.
             temperature: divides the logits for the gradient only, see `softened`.
 
         Raises:
@@ -163,7 +163,7 @@ class Settings:
     Attributes:
         classifier: model of `class=`: a noise-aware classifier, an image classifier, or a joint
             encoder.
-        labels: classes of a joint encoder; if empty, kinds and colours of Blocks objects.
+        labels: classes of a joint encoder; if empty, kinds and colors of Blocks objects.
         encoder: joint encoder of `text=` and `image=`.
         plain: whether the gradient of log p is used as it is, not softened, limited or averaged.
     """

@@ -222,7 +222,7 @@ def _start(request: Invert, target: Target, given: ImageArray | None) -> Float[T
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     shape = (3, height, width) if pixels else target.model.shape(width, height)
     noise = draw(generators, torch.empty(request.count, *shape))
-    # faint noise on grey
+    # faint noise on gray
     start = (0.5 + 0.1 * noise).clamp(0, 1) if pixels else noise
     return start.to(device)
 

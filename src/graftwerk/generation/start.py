@@ -27,7 +27,7 @@ from .results import StartReport
 from .spec import Region, Start
 from .steered import SteeredModel
 
-# Grey levels by which an edited pixel may differ from the image, coded likewise, to be taken as not
+# Gray levels by which an edited pixel may differ from the image, coded likewise, to be taken as not
 # edited; and from which on it is. Set on Blocks scenes, see docs/generate.md.
 _SAME, _OTHER = 12.0, 36.0
 
@@ -92,7 +92,7 @@ def open_start(
 ) -> OpenStart:
     """Crop an image and its mask to the generated size, and encode the image.
 
-    The mask is thresholded at half of white and resized to latents by nearest neighbour, as in
+    The mask is thresholded at half of white and resized to latents by nearest neighbor, as in
     diffusers.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Fit a model to labelled data; shared by the public objects and `graft fit`."""
+"""Fit a model to labeled data; shared by the public objects and `graft fit`."""
 
 import io
 import tempfile
@@ -76,11 +76,11 @@ def source_of(request: Fit | Compare) -> Source:
     """Return the data options of a request.
 
     Raises:
-        BadInput: its task has no labelled data.
+        BadInput: its task has no labeled data.
     """
     task = request.task
     if task == "generate" or task == "write":  # noqa: PLR1714  narrows the type
-        raise BadInput(f"--task {task} has no labelled data.", "Use graft fit ... --how lora.")
+        raise BadInput(f"--task {task} has no labeled data.", "Use graft fit ... --how lora.")
     return Source(
         data=request.data,
         test=request.test,
@@ -387,7 +387,7 @@ def _old(
     from ..finetune.saved import open_fit
 
     if request.old_data is None:
-        raise BadInput("--old needs --old-data.", "Name the labelled data of the old head.")
+        raise BadInput("--old needs --old-data.", "Name the labeled data of the old head.")
     saved = open_fit(folder, request.model, request.device)
     if saved.bundle.kind != "linear":
         raise BadInput(f"{folder} is not a linear head.", "Name a fit made with --how linear.")

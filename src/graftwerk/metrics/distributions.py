@@ -31,7 +31,7 @@ _NEIGHBOURS = 3  # as in the paper
 def inside(
     rows: Float[np.ndarray, "n d"], manifold: Float[np.ndarray, "m d"]
 ) -> Bool[np.ndarray, " n"]:
-    """Whether each row is closer to some row of the manifold than that row's third neighbour.
+    """Whether each row is closer to some row of the manifold than that row's third neighbor.
 
     Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall Metric for
     Assessing Generative Models", 2019, equation 1. The share of generated images inside the
@@ -81,7 +81,7 @@ def neighbour_distances(
     Args:
         rows: features of images.
         real: features of real images.
-        among: whether the rows are those real images, so that each is its own nearest neighbour.
+        among: whether the rows are those real images, so that each is its own nearest neighbor.
     """
     squares = (rows.astype(np.float64) ** 2).sum(axis=1)[:, None] + (
         real.astype(np.float64) ** 2

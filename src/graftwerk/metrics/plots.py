@@ -1,4 +1,4 @@
-"""Plots and labelled contact sheets, using only Pillow.
+"""Plots and labeled contact sheets, using only Pillow.
 
 All plots use a few primitives: a `Figure` with `Axes`, and on them lines with bands, points, error
 bars, bars and rules. `plot_panels` is what most callers need: curves over one horizontal axis.

@@ -29,13 +29,13 @@ class Hubness(Report):
 
 
 class Purity(Report):
-    """Whether neighbours share an attribute."""
+    """Whether neighbors share an attribute."""
 
     shared: float = Field(
         description="share of an attribute's values that each and its k nearest have in common; "
-        "for one value each: the share of neighbours with the same"
+        "for one value each: the share of neighbors with the same"
     )
-    chance: float = Field(description="the same for any two: what neighbours must exceed")
+    chance: float = Field(description="the same for any two: what neighbors must exceed")
     values: int = Field(description="different values")
 
 
@@ -46,8 +46,8 @@ class Half(Report):
     anisotropy: float = Field(
         description="mean cosine of two different ones; 0: all directions in use, 1: all the same"
     )
-    hubness: Hubness = Field(description="hubs among the k nearest neighbours")
-    purity: dict[str, Purity] = Field(description="what neighbours share, by attribute")
+    hubness: Hubness = Field(description="hubs among the k nearest neighbors")
+    purity: dict[str, Purity] = Field(description="what neighbors share, by attribute")
 
 
 class Across(Report):
@@ -67,7 +67,7 @@ class AlignmentEvaluation(Report):
     """What `eval alignment` measured."""
 
     encoder: str = Field(description="name of the encoder")
-    k: int = Field(description="neighbours that were looked at")
+    k: int = Field(description="neighbors that were looked at")
     across: Across | None = Field(
         description="images and captions; null where the encoder or the data lack one of them"
     )
@@ -92,7 +92,7 @@ class RetrievalFigures(Report):
     recall_at_5: float = Field(description="share with the paragraph among the first 5")
     recall_at_10: float = Field(description="share with the paragraph among the first 10")
     mrr: float = Field(description="mean reciprocal rank")
-    ndcg_at_10: float = Field(description="normalised discounted cumulative gain at 10")
+    ndcg_at_10: float = Field(description="normalized discounted cumulative gain at 10")
 
 
 class RetrievalEvaluation(Report):
@@ -111,7 +111,7 @@ class SimilarityEvaluation(Report):
 
     encoder: str = Field(description="name of the encoder")
     pairs: int = Field(description="pairs")
-    spearman: float = Field(description="rank correlation of cosine and judgement, -1 to 1")
+    spearman: float = Field(description="rank correlation of cosine and judgment, -1 to 1")
     pearson: float = Field(description="linear correlation, -1 to 1")
     tables: list[str] = Field(default=[], description="how each table is written")
     notes: list[str] = Field(

@@ -160,7 +160,7 @@ def anisotropy(vectors: Vectors) -> float:
 def nearest(vectors: Vectors, k: int) -> Int64[np.ndarray, "n k"]:
     """Return the indices of the `k` nearest other vectors of each, in no order."""
     if not 1 <= k < len(vectors):
-        raise ValueError(f"{len(vectors)} vectors have no {k} neighbours each")
+        raise ValueError(f"{len(vectors)} vectors have no {k} neighbors each")
     found = np.empty((len(vectors), k), dtype=np.int64)
     for rows, cosines in _blocks(vectors, vectors):
         cosines[np.arange(len(cosines)), np.arange(rows.start, rows.stop)] = -np.inf
@@ -177,7 +177,7 @@ def nearest_answers(queries: Queries, answers: Answers, k: int) -> Int64[np.ndar
 
 
 def occurrences(neighbours: Int64[np.ndarray, "n k"], count: int) -> Int64[np.ndarray, " c"]:
-    """Count how often each of `count` items is among the neighbours."""
+    """Count how often each of `count` items is among the neighbors."""
     return np.bincount(neighbours.reshape(-1), minlength=count).astype(np.int64)
 
 
@@ -204,13 +204,13 @@ def memberships(values: Sequence[Sequence[str]]) -> tuple[Bool[np.ndarray, "n v"
 def purity(
     neighbours: Int64[np.ndarray, "n k"], has: Bool[np.ndarray, "n v"]
 ) -> tuple[float, float]:
-    """Return how much of their values neighbours share, and how much two random items share.
+    """Return how much of their values neighbors share, and how much two random items share.
 
     Two items with one value each share 1 if it is the same, else 0; with several values, the
     Jaccard index. Items without a value are not used as queries.
 
     Returns:
-        The mean over neighbours, and over all pairs of different items, both 0 to 1.
+        The mean over neighbors, and over all pairs of different items, both 0 to 1.
     """
     sizes = has.sum(axis=1)
     shared, chance = np.zeros(len(has)), np.zeros(len(has))

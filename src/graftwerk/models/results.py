@@ -33,7 +33,7 @@ class TemperatureFit(Report):
     """A temperature fitted to calibrate probabilities."""
 
     temperature: float = Field(description="what the logits are divided by; above 1: less sure")
-    source: str = Field(description="the labelled images")
+    source: str = Field(description="the labeled images")
     pictures: int = Field(description="images that it was fitted on")
     left_out: int = Field(description="images without a label of the list, with several, or bad")
     labels: int = Field(description="labels that it was fitted with")

@@ -335,7 +335,7 @@ LEAST_IMAGES = 20  # with fewer images the fit is unreliable
 
 
 def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> TemperatureFit:
-    """Fit the temperature on labelled images.
+    """Fit the temperature on labeled images.
 
     Args:
         source: folder of the images.
@@ -344,7 +344,7 @@ def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> Temperatur
         monitor: informed about progress.
 
     Raises:
-        BadInput: fewer than `LEAST_IMAGES` labelled images, or all with one label.
+        BadInput: fewer than `LEAST_IMAGES` labeled images, or all with one label.
         BadFile: the folder is not of a known form.
     """
     encoder, labels = scorer.encoder, scorer.labels
@@ -424,9 +424,7 @@ def read_fit(path: Path, encoder: ImageEncoder) -> TemperatureFit:
 def describe(found: TemperatureFit | None, labels: Sequence[str]) -> str:
     """Describe in one line the source of the temperature and its value for these labels."""
     if found is None:
-        return (
-            "not calibrated: the model's own scale; --calibrate FOLDER fits it to labelled images"
-        )
+        return "not calibrated: the model's own scale; --calibrate FOLDER fits it to labeled images"
     line = (
         f"temperature {found.temperature:.3g}, fitted on {counted(found.pictures, 'image')} of "
         f"{found.source}: calibration error {found.ece_before:.3f} before, {found.ece_after:.3f} "

@@ -96,7 +96,7 @@ class PolicyNetwork(nn.Module):
         return found
 
     def loss(self, maps: Maps, states: Tensor, actions: Tensor) -> Float[Tensor, ""]:
-        """Return the loss of behaviour cloning, in standard deviations of the actions."""
+        """Return the loss of behavior cloning, in standard deviations of the actions."""
         found, scale = self(maps, states), self.action_std
         return functional.smooth_l1_loss(found / scale, actions / scale, beta=_BETA)
 

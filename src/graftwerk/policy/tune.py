@@ -26,7 +26,7 @@ _HELD = 0.2  # share of the episodes that are held out
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloning:
-    """Behaviour cloning; see `training.session.Task`.
+    """Behavior cloning; see `training.session.Task`.
 
     Attributes:
         maps: of the encoder, in half precision.

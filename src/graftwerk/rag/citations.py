@@ -73,7 +73,7 @@ def _normalise(text: str) -> tuple[str, list[int]]:
     return "".join(characters), origins
 
 
-# A claim is a paraphrase of a window (a sentence of the source, or two neighbours) when the
+# A claim is a paraphrase of a window (a sentence of the source, or two neighbors) when the
 # cosine and the share of the claim's content words that occur in it are both high enough, every
 # number of the claim is in it, and both say no or both do not. Of the pairs of the STS benchmark
 # that pass, people call 93 % the same or roughly the same (bench/fit_citations.py).

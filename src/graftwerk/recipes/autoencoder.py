@@ -43,7 +43,7 @@ class Weights:
     """Weights of the losses beside the L1 error of pixels.
 
     Attributes:
-        edges: differences between neighbouring pixels.
+        edges: differences between neighboring pixels.
         features: of the perception network.
         discriminator: from `late` on.
         late: share of the training that passes before the discriminator begins.

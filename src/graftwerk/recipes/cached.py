@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..blocks.captions import Facts, ObjectFacts, partial, say
 from ..blocks.networks import as_input
-from ..blocks.scene import COLOURS, GROUNDS, KINDS, MOST_OBJECTS, POSES, TIMES
+from ..blocks.scene import COLOURS, GROUNDS, KINDS, POSES, TIMES
 from ..diffusion.prompts import TextReader
 from ..types import Monitor
 from .scenes import Chunks, Rows, Scenes, as_tensors, facts_of_row, open_chunks
@@ -34,12 +34,6 @@ def caption_words() -> list[str]:
     facts += [Facts((), ground, time) for ground in GROUNDS for time in TIMES]
     text = " ".join(say(fact).replace(",", " ,") for fact in facts)
     return sorted(set(text.split()), key=lambda word: (-len(word), word))
-
-
-def longest_caption() -> str:
-    """Return a caption with the most tokens."""
-    thing = ObjectFacts("person", "orange", "arms out")
-    return say(Facts((thing,) * MOST_OBJECTS, "stone", "sunset"))
 
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:

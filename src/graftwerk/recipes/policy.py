@@ -1,4 +1,4 @@
-"""A robot policy, by behaviour cloning from episodes of the exact expert in LeRobot's layout."""
+"""A robot policy, by behavior cloning from episodes of the exact expert in LeRobot's layout."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
 from .scenes import hash_of_code, in_order, open_chunks
 
-_STRIDE = 2  # of the frames that are learned from: neighbours show nearly the same
+_STRIDE = 2  # of the frames that are learned from: neighbors show nearly the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Requests that fit a pre-trained model to labelled data, or forecast a series."""
+"""Requests that fit a pre-trained model to labeled data, or forecast a series."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -187,7 +187,7 @@ class Fit(
         "graftwerk.policy.results.PolicyFit"
     ]
 ):
-    """Fit a pre-trained model to labelled data: a linear head, LoRA, or all weights."""
+    """Fit a pre-trained model to labeled data: a linear head, LoRA, or all weights."""
 
     task: Literal["auto", "class", "labels", "number", "generate", "write"] = Field(
         # type: ignore[assignment]
@@ -272,7 +272,7 @@ class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
     old_data: Data[OptionalPathText] = path_field(
         default=None,
         description=(
-            "labelled data for the old head; without --old: images for zero-shot "
+            "labeled data for the old head; without --old: images for zero-shot "
             "classification by a joint encoder"
         ),
     )
@@ -316,11 +316,11 @@ class FitExport(Request["graftwerk.finetune.results.FitExported"]):
 
 
 class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):
-    """Evaluate a fit on labelled data; rows it was trained on are left out."""
+    """Evaluate a fit on labeled data; rows it was trained on are left out."""
 
     fit: PathField = Field(description=_FIT, json_schema_extra=POSITIONAL)
     data: PathText = Field(
-        description="labelled data, as for `graft fit`", json_schema_extra=POSITIONAL
+        description="labeled data, as for `graft fit`", json_schema_extra=POSITIONAL
     )
     target: Target = Field(default=None)
     content: list[str] = Field(default=[], description=_CONTENT)

@@ -49,7 +49,7 @@ GuideLabels = Annotated[
         max_length=limits.LABELS,
         description=(
             "classes for a joint encoder in --guide-model; repeatable; default: shapes and "
-            "colours of Blocks objects"
+            "colors of Blocks objects"
         ),
     ),
 ]
@@ -317,7 +317,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default_factory=list,
         max_length=2,
         description=(
-            "option to vary, NAME=V1,V2,..., for example cfg=1,3,5: writes one labelled "
+            "option to vary, NAME=V1,V2,..., for example cfg=1,3,5: writes one labeled "
             "contact sheet; given twice, the second makes the rows"
         ),
     )

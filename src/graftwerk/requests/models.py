@@ -138,7 +138,7 @@ class Classify(
     calibrate: OptionalPath = path_field(
         default=None,
         description=(
-            "labelled images to calibrate the probabilities on: a folder with metadata.jsonl "
+            "labeled images to calibrate the probabilities on: a folder with metadata.jsonl "
             "(label, or a caption that contains one label) or with one folder per label"
         ),
     )
@@ -210,7 +210,7 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
 
 
 class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"]):
-    """Measure whether similar items are close: captions and images, and nearest neighbours."""
+    """Measure whether similar items are close: captions and images, and nearest neighbors."""
 
     data: PathField = Field(
         description=(
@@ -222,9 +222,7 @@ class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"
     )
     encoder: EncoderName = path_field(DEFAULT_IMAGE_ENCODER)
     layer: Layer = None
-    k: int = Field(
-        default=10, ge=1, le=1_000, description="number of nearest neighbours to compare"
-    )
+    k: int = Field(default=10, ge=1, le=1_000, description="number of nearest neighbors to compare")
 
 
 class EvalRetrieval(Request["graftwerk.metrics.results.RetrievalEvaluation"]):

@@ -74,7 +74,7 @@ def _estimate(text: str) -> np.ndarray:
 def cut(document: Document, version: int = CHUNKER_VERSION) -> list[Passage]:
     """Split a document into passages of at most about `TARGET_CHARACTERS` and `TARGET_TOKENS`.
 
-    Short neighbours under one heading and on one page become one passage; a long paragraph is
+    Short neighbors under one heading and on one page become one passage; a long paragraph is
     divided at the ends of sentences, else of words. Every character of a block that is not white
     space is in exactly one passage, whose text is exactly `document.text[start:end]`. An image
     gives one passage with no text.

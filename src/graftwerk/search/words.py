@@ -118,7 +118,7 @@ class _Dropping(dict[int, int | None]):
 
 @lru_cache(maxsize=4096)
 def _changes(letter: str) -> bool:
-    """Whether a character is not what the full text is given, alone or with its neighbours."""
+    """Whether a character is not what the full text is given, alone or with its neighbors."""
     if _is_attached(letter) or _is_dropped(letter):
         return True
     return letter.isalnum() and unicodedata.normalize("NFKC", letter) != letter

@@ -298,7 +298,7 @@ def _write_foggy(folder: Path, sheet: Path) -> None:
 
 
 def foggy(scene: Scene, side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Render a scene in fog: distant pixels fade to grey, by exact depth."""
+    """Render a scene in fog: distant pixels fade to gray, by exact depth."""
     depth = maps_of(scene, side, side).depth
     light = np.exp(-depth / _THICKNESS)[..., None]
     grey = np.array(_FOG) * (_BY_NIGHT if scene.time == "night" else 1.0)

@@ -79,7 +79,7 @@ def test_a_fit_is_told_before_and_after():
     )  # fmt: skip
     lines = classification_lines(classification(fit=fit))
     assert (
-        lines[0] == "fitted on 90 labelled images (3 left out), 90.0% of their first labels right:"
+        lines[0] == "fitted on 90 labeled images (3 left out), 90.0% of their first labels right:"
     )
     assert [line.split()[-2:] for line in lines[1:4]] == [
         ["before", "after"], ["0.1000", "0.0200"], ["1.0000", "0.4000"],
@@ -115,9 +115,9 @@ def test_alignment():
     text = "\n".join(alignment_lines(report))
     assert [line.split()[3] for line in text.splitlines()[1:3]] == ["0.800", "0.700"]
     assert "12 images: anisotropy 0.250; hubs: skewness 1.50, 10.0% never found" in text
-    assert text.endswith("e, 10 neighbours, 3 images unlike what it was trained on, 2.0 s")
+    assert text.endswith("e, 10 neighbors, 3 images unlike what it was trained on, 2.0 s")
     alone = alignment_lines(report.model_copy(update={"across": None, "unfamiliar": None}))
-    assert "recall" not in "\n".join(alone) and alone[-1] == "e, 10 neighbours, 2.0 s"
+    assert "recall" not in "\n".join(alone) and alone[-1] == "e, 10 neighbors, 2.0 s"
 
 
 def result(kind="image", **changes):

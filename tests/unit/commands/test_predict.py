@@ -80,7 +80,7 @@ def test_known_labels_are_measured_without_those_that_were_learned(tmp_path, fit
     assert said.learned == 0
     again = ask(fitted, texts)
     assert again.score.count == 120 - again.learned < 30
-    assert "labelled rows are not scored" in "\n".join(prediction_lines(again))
+    assert "labeled rows are not scored" in "\n".join(prediction_lines(again))
     both = ask(fitted, new, "red cat red", texts)
     assert both.score.count == again.score.count + 30
     assert ask(fitted, "red cat red").score is None

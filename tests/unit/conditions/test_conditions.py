@@ -94,7 +94,7 @@ def test_a_map_is_accepted_and_an_image_is_not(name, rows) -> None:
 
 def test_a_drawing_is_no_depth_map(rows) -> None:
     drawing = CONDITIONS["canny"].from_rows(rows[:1])[0]
-    with pytest.raises(BadInput, match="black and white, as a drawing is, and depth has greys"):
+    with pytest.raises(BadInput, match="black and white, as a drawing is, and depth has grays"):
         CONDITIONS["depth"].check_map(drawing, "a map")
 
 

@@ -1,4 +1,4 @@
-"""Labelled data: what is read, how it is shared out, and what is refused in which words."""
+"""Labeled data: what is read, how it is shared out, and what is refused in which words."""
 
 import json
 import zipfile

@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
-from graftwerk.blocks.captions import caption_of, facts_of, partial, say
+from graftwerk.blocks.captions import Facts, ObjectFacts, caption_of, facts_of, partial, say
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.recipes.cached import LENGTH, caption_words, longest_caption, make_tokenizer
+from graftwerk.blocks.scene import MOST_OBJECTS
+from graftwerk.recipes.cached import LENGTH, caption_words, make_tokenizer
+
+LONGEST = say(
+    Facts((ObjectFacts("person", "orange", "arms out"),) * MOST_OBJECTS, "stone", "sunset")
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def test_captions_are_read_word_by_word(tokenizer):
 
 
 def test_the_longest_caption_fits(tokenizer):
-    count = len(tokenizer(longest_caption())["input_ids"])
+    count = len(tokenizer(LONGEST)["input_ids"])
     assert count == 37 < LENGTH
     assert tokenizer.model_max_length == LENGTH
 
@@ -49,5 +54,5 @@ def test_it_survives_being_saved(tokenizer, tmp_path):
 
     tokenizer.save_pretrained(tmp_path)
     loaded = CLIPTokenizer.from_pretrained(str(tmp_path))
-    text = longest_caption() + " house"
+    text = LONGEST + " house"
     assert loaded(text)["input_ids"] == tokenizer(text)["input_ids"]

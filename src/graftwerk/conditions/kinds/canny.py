@@ -1,7 +1,7 @@
 """Canny edge detection (1986), step by step.
 
-Grey image, Gaussian with replicated borders, gradient, non-maximum suppression, double threshold,
-hysteresis. All arithmetic is in float64; gradients are rounded to a millionth of a grey level, so
+Gray image, Gaussian with replicated borders, gradient, non-maximum suppression, double threshold,
+hysteresis. All arithmetic is in float64; gradients are rounded to a millionth of a gray level, so
 that equal gradients stay equal whatever the order of additions.
 """
 
@@ -109,7 +109,7 @@ class CannyStages:
         return image_of(self.edges)
 
     def sheet(self) -> "Image.Image":
-        """Return a labelled contact sheet of the steps of a single image."""
+        """Return a labeled contact sheet of the steps of a single image."""
         return tile_sheet(stage_tiles(self), 4)
 
     def __repr__(self) -> str:
@@ -128,7 +128,7 @@ def canny(
     """Detect edges and return the result of each step.
 
     Args:
-        images: grey or color; integers from 0 to 255 or floats from 0 to 1.
+        images: gray or color; integers from 0 to 255 or floats from 0 to 1.
         settings: of the detector.
 
     Raises:
@@ -209,7 +209,7 @@ def _bands(
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
     """For a few rows at a time: which, and there the thinned slope and both of its components."""
     count, height, width = images.shape[:3]
-    beside = settings.kernel // 2 + 2  # rows that a pixel depends on: blur, Sobel, neighbour
+    beside = settings.kernel // 2 + 2  # rows that a pixel depends on: blur, Sobel, neighbor
     size = max(1, _BAND_PIXELS // max(1, count * width))
     for top in range(0, height, size):
         first, bottom = max(0, top - beside), min(height, top + size)
@@ -223,7 +223,7 @@ def _bands(
 def grey_of(
     images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
 ) -> Float64[np.ndarray, "n h w"]:
-    """Return grey levels from 0 to 255.
+    """Return gray levels from 0 to 255.
 
     Raises:
         BadInput: floats outside 0 to 1, or not finite.
@@ -276,7 +276,7 @@ def thin(
 ) -> Float64[np.ndarray, "n h w"]:
     """Suppress gradients that are not maximal along one of four directions.
 
-    Of two equal neighbours, the left or upper one is kept; outside the image the gradient is 0.
+    Of two equal neighbors, the left or upper one is kept; outside the image the gradient is 0.
     """
     _, height, width = slope.shape
     padded = np.pad(slope, ((0, 0), (1, 1), (1, 1)))
@@ -339,7 +339,7 @@ def follow(
 
 
 def image_of(edges: Bool[np.ndarray, "h w"]) -> "Image.Image":
-    """White on black, by way of grey, which takes a third of the memory."""
+    """White on black, by way of gray, which takes a third of the memory."""
     from PIL import Image
 
     return Image.fromarray(edges.astype(np.uint8) * np.uint8(255)).convert("RGB")
@@ -429,7 +429,7 @@ def edge_strength(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w
 
 
 def plain_strength(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
-    """Return the same for the grey image at one scale, as in the defaults of `canny`."""
+    """Return the same for the gray image at one scale, as in the defaults of `canny`."""
     thinned = canny(image[None], CannySettings()).thinned
     return followed(thinned / max(float(thinned.max()), 1e-12), 1 / 3)
 

@@ -30,11 +30,11 @@ def _read_depth(images: ImageBatch) -> ImageBatch:
 def _problem_of_depth(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
     deviation = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
     if (deviation > 8).mean() > 0.01:
-        return "it is in color, and depth is grey"
+        return "it is in color, and depth is gray"
     if np.ptp(finished[..., 0]) == 0:
         return f"all of it is {finished[0, 0, 0]}, and depth has a near and a far end"
     if np.isin(finished[..., 0], (0, 255)).all():
-        return "it is black and white, as a drawing is, and depth has greys"
+        return "it is black and white, as a drawing is, and depth has grays"
     return None
 
 

@@ -90,7 +90,7 @@ SCRIBBLE = Condition(
 _LINEART_SIGMA = 0.004  # of the shorter side: width of the lines that are seen
 _LEAST_SIGMA = 0.8  # pixels
 _RATIO = 1.6  # of the two Gaussians: a difference like that is nearly a Laplacian
-_FAINT, _FIRM = 2.0, 10.0  # grey levels of difference at which a line begins and is white
+_FAINT, _FIRM = 2.0, 10.0  # gray levels of difference at which a line begins and is white
 
 
 def draw_lines(images: ImageBatch) -> ImageBatch:

@@ -25,7 +25,7 @@ class Block:
         heading: headings above it, outermost first, joined with " > ".
         line: first line in the file, from 1, if the format has lines.
         page: page, from 1, if the format has pages.
-        alone: whether it is never merged with a neighbour into one passage: a row of a table
+        alone: whether it is never merged with a neighbor into one passage: a row of a table
             file, or a heading without content.
     """
 

@@ -26,6 +26,7 @@ _JOINS = frozenset(
     been has have had it its this these those than then not into over under after before until
     since when where while""".split()
 )
+_PREPOSITION = re.compile(r"(?:at|by|for|in|of|on|to)\s+(?=\S)", re.IGNORECASE)
 _STOPS = frozenset(';:()[]"“”?!—–|')
 _LONGEST = 9  # tokens
 _NO_AMOUNT = re.compile(r"[$€£¥]|\b(?:EUR|USD|GBP|CHF)\b|\d[-/:]\d\d\b")  # prices, dates, times
@@ -97,18 +98,21 @@ def find_seen(
 ) -> tuple[float, tuple[int, int]] | None:
     """Return the span that the trained reader prefers between two characters, and its score.
 
-    It is in one cell of a table, and for a yes or no it leaves out no negation of the sentence.
-    Below a score of `READER_SURE`, the rules do better.
+    It is in one cell of a table, for a yes or no it leaves out no negation of the sentence, and it
+    starts without a preposition: "pneumonia" rather than "of pneumonia". Below a score of
+    `READER_SURE`, the rules do better.
     """
     first, last = inside
     cells = split_cells(question, text[first:last])
     spans = [seen.span(first + a, first + b) for a, b in cells]
     best = max((span for span in spans if span is not None), default=None)
-    if best is not None and kind_of(question) == "yes":
-        start, end = best[1]
-        if is_negated(f"{text[first:start]} {text[end:last]}"):
-            return None
-    return best
+    if best is None:
+        return None
+    score, (start, end) = best
+    if kind_of(question) == "yes" and is_negated(f"{text[first:start]} {text[end:last]}"):
+        return None
+    leading = _PREPOSITION.match(text, start, end)
+    return score, (leading.end() if leading else start, end)
 
 
 def split_cells(question: str, sentence: str) -> list[tuple[int, int]]:

@@ -131,6 +131,14 @@ def test_a_span_stays_in_its_cell():
     assert spans.find_seen("Who?", prose, seen, (0, len(prose))) == (18, (9, len(prose)))
 
 
+@pytest.mark.parametrize(("last", "shown"), [(4, "pneumonia"), (3, "of"), (5, "pneumonia late")])
+def test_a_span_starts_without_its_preposition(last, shown):
+    text = "She had died of pneumonia late"
+    seen = logits(text, 3, last)
+    _, (start, end) = spans.find_seen("What did she die of?", text, seen, (0, len(text)))
+    assert text[start:end] == shown
+
+
 class Fixed(Reader):
     """A reader that sees what it is given."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from .errors import BadInput
 from .results import Modality, Passage
 
 if TYPE_CHECKING:
@@ -184,6 +185,31 @@ class Silent:
 
     def show(self, report: "Report") -> None:
         """Say nothing."""
+
+
+class Noting:
+    """A monitor that keeps the notes, and tells another one everything."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.notes: list[str] = []
+        self.start, self.advance, self.stream = monitor.start, monitor.advance, monitor.stream
+        self.chart, self.show, self._note = monitor.chart, monitor.show, monitor.note
+
+    def note(self, text: str) -> None:
+        """Keep the note and pass it on."""
+        self.notes.append(text)
+        self._note(text)
+
+
+class Unpicklable:
+    """Base of objects that hold open files or whole models, which pickle would copy."""
+
+    def __reduce__(self) -> Any:
+        """Refuse to be pickled or deep-copied."""
+        raise BadInput(
+            f"an object of the class {type(self).__name__} cannot be pickled or copied.",
+            "Pass the name or folder that it was opened with, and open it there.",
+        )
 
 
 Task = Literal["class", "labels", "number"]

@@ -30,6 +30,8 @@ def test_codes(cls: type[GraftError]) -> None:
 def test_unknown_name_offers_the_nearest() -> None:
     assert "Did you mean hybrid?" in str(UnknownName("mode", "hybird", ["hybrid", "text"]))
     assert "Did you mean" not in str(UnknownName("mode", "zzz", ["hybrid", "text"]))
+    models = ["builtin/minilm", "builtin/series", "minilm"]
+    assert "mean builtin/minilm? " in str(UnknownName("model", "builtin/minilmm", models))
 
 
 def test_wrong_base_names_both() -> None:

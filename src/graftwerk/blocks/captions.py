@@ -338,7 +338,8 @@ class _PromptReader:
             return None
         unread = [*self._unread, *(str(thing.kind) for thing in things[MOST_OBJECTS:])]
         facts = Facts(tuple(things[:MOST_OBJECTS]), **self._found)  # type: ignore[arg-type]
-        return Reading(say(facts), tuple(dict.fromkeys(word.replace("-", " ") for word in unread)))
+        words = [word.replace("-", " ") for word in unread if any(map(str.isalnum, word))]
+        return Reading(say(facts), tuple(dict.fromkeys(words)))
 
 
 def partial(facts: Facts, generator: np.random.Generator, keep: float = 0.6) -> Facts:

@@ -166,7 +166,7 @@ class Terminal:
         if self._requested_to_stop:
             raise Cancelled(
                 f"stopped by {self._stopping.cause}.",
-                "What was finished is kept; run it again to go on.",
+                "What was finished is kept. A training or an index goes on when it is run again.",
             )
 
     def _close_bar(self) -> None:

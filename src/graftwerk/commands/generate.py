@@ -24,7 +24,7 @@ from ..requests.base import require_effect
 from ..requests.control import GuideCheck, GuideSweep, Invert
 from ..requests.generate import NEEDS, Generate, require_guides
 from ..text_safety import counted
-from ..types import Monitor
+from ..types import Monitor, Noting
 
 if TYPE_CHECKING:
     from ..diffusion.guidance import Overflowed
@@ -35,10 +35,17 @@ if TYPE_CHECKING:
 
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
     """Generate images; each is written as soon as its batch is done."""
+    noting = Noting(monitor)
+    return _run(request, noting).model_copy(update={"notes": noting.notes})
+
+
+def _run(request: Generate, monitor: Monitor) -> Generation:
     begin = time.perf_counter()
     record = None if request.from_ is None else provenance.read_record(request.from_)
     requested = request if record is None else _repeated(request, record)
     varied = [axis.name for axis in parse_grid(requested.grid).axes] if requested.grid else []
+    if twice := sorted({*varied} & request.model_fields_set):
+        raise BadInput(f"--grid varies {twice[0]}, which is also given.", "Leave one of them out.")
     require_effect(requested, NEEDS, {*request.model_fields_set, *varied}, varied)
     spec = validate(requested, from_record=record is not None)
     require_guides(requested, request.model_fields_set, [guide.aim for guide in spec.guides])
@@ -58,7 +65,8 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
         _check_same(request, record, job, monitor)
     groups = _groups(request, record, job)
     drawing = time.perf_counter()
-    pictures, images = _generate(job, groups, request.from_, monitor)
+    pictures: list[ImageReport] = []
+    images = _generate(job, groups, request.from_, monitor, pictures)
     seconds = time.perf_counter() - drawing
     sheet = requested.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
     free = [] if sheet is None else job.uncontrolled(len(images), monitor)
@@ -73,20 +81,26 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
 
 
 def _generate(
-    job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
-) -> "tuple[list[ImageReport], list[ImageArray]]":
-    pictures, images = [], []
+    job: "Job",
+    groups: "list[Group]",
+    origin: Path | None,
+    monitor: Monitor,
+    pictures: "list[ImageReport]",
+) -> "list[ImageArray]":
+    """Write images, add their reports to `pictures`, and return them."""
+    images = []
     try:
         for report, image in _draw_and_write(job, groups, origin, monitor):
             pictures.append(report)
             images.append(image)
     except Cancelled:
-        monitor.note(
-            f"{counted(len(pictures), 'finished image is', 'finished images are')} in "
-            f"{job.request.out}"
-        )
+        if pictures:
+            monitor.note(
+                f"{counted(len(pictures), 'finished image is', 'finished images are')} in "
+                f"{job.request.out}"
+            )
         raise
-    return pictures, images
+    return images
 
 
 def _beside(images: "list[ImageArray]", free: "list[ImageArray]") -> "ImageArray":
@@ -117,18 +131,19 @@ def _grid(
     regions = spec.options.regions
     # validate all cells first
     options = [options_of(cell, init, mask, regions) for _, cell in requests]
-    cells, tiles, pictures, steps, sampled = [], [], [], 0, 0.0
+    pictures: list[ImageReport] = []
+    cells, tiles, steps, sampled = [], [], 0, 0.0
     for (values, _), option in zip(requests, options, strict=True):
         job = pipe.prepare(option, once, literal=_says(request, record))
         if record is not None:
             _check_same(request, record, job, once)
         groups, drawing = _groups(request, record, job), time.perf_counter()
-        reports, made = _generate(job, groups, None, once)
+        before = len(pictures)
+        made = _generate(job, groups, None, once, pictures)
         sampled += time.perf_counter() - drawing
         steps += job.steps * sum(len(group.numbers) for group in groups)
-        pictures += reports
         tiles.append(made[0] if len(made) == 1 else contact_sheet(made))
-        cells.append(_cell(values, reports))
+        cells.append(_cell(values, pictures[before:]))
     sheet = spec.request.out / f"{job.stem}-grid.png"
     rows, names = grid.rows, [job.request.model, *([request.prompt] if request.prompt else [])]
     write_image(

@@ -307,20 +307,22 @@ def measure(
 
     Raises:
         UnknownName: there is no such kind.
-        BadInput: not images, or different sizes.
+        BadInput: not images, different sizes, or a condition of another kind.
     """
     import numpy as np
 
     from .kinds import condition_named
 
     condition = condition_named(kind)
+    if (asked := _array(target)).any():
+        condition.check_map(asked, "the condition")
     arrays = [_array(image) for image in images]
     if not arrays:
         raise BadInput("no image was given.", "Give one or more.")
     if len({array.shape for array in arrays}) > 1:
         raise BadInput("the images are not of the same size.", "Measure those of one size.")
     found = np.stack(arrays)
-    targets = np.repeat(_array(target)[None], len(found), axis=0)
+    targets = np.repeat(asked[None], len(found), axis=0)
     return condition.fidelity(targets, found, None if of_scenes else condition.read)
 
 

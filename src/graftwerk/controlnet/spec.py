@@ -116,7 +116,7 @@ def read_control(spec: ControlSpec, estimator: str | None = None) -> ControlInpu
         BadFile: one cannot be read.
     """
     source = read_named(spec.file, depth=spec.finished and spec.kind == "depth")
-    masks = [read_named(path) for path in spec.masks]
+    masks = [read_mask(path) for path in spec.masks]
     numbers = (spec.weight, spec.first, spec.last)
     return ControlInput(
         spec.kind, source, spec.finished, *numbers, tuple(masks), estimator, spec.blocks
@@ -129,6 +129,15 @@ def read_named(given: "ImageLike", *, depth: bool = False) -> NamedImage:
 
     found = opened(given, depth=depth)
     return NamedImage(name_of(given), found.image, found.notes)
+
+
+def read_mask(given: "ImageLike") -> NamedImage:
+    """Decode an image that is white where something applies; see `opened_mask`."""
+    from ..data.image_inputs import opened_mask
+
+    found = opened_mask(given)
+    name = str(given) if isinstance(given, str | Path) else "in memory"
+    return NamedImage(name, found.image, found.notes)
 
 
 def parse_control(entry: str) -> ControlSpec:

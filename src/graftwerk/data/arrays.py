@@ -33,6 +33,7 @@ from .tables import is_missing, is_number
 from .targets import Targets
 
 _PIXELS = np.dtype("uint8")
+_LEAVE = "Leave it out, and its label if there is one."
 
 
 def read_rows(rows: Any, reads: frozenset[Kind]) -> tuple[Kind, list[Item]]:
@@ -137,6 +138,8 @@ def _as_series(rows: Any) -> np.ndarray | None:
                 "the rows of X are not numbers of one length.",
                 "Pass a list of texts or of images, or a 2-D array of numbers.",
             ) from error
+    if rows.dtype.kind == "O" and rows.ndim == 2 and all(map(is_number, rows.flat)):
+        rows = rows.astype(np.float64)  # as of a data frame with columns of several types
     if rows.dtype.kind not in "fiu" or rows.ndim != 2:
         return None
     return np.ascontiguousarray(rows, dtype=np.float32)
@@ -243,13 +246,15 @@ def read_frame(frame: Any, known: Columns, reads: frozenset[Kind]) -> tuple[Kind
             "Use a text encoder such as builtin/minilm with method='linear', or leave them out.",
         )
     columns = {name: _cells(frame, name) for name in known.names}
+    if not len(frame):
+        raise BadInput("X is empty.", "Pass at least one item.")
     items: list[Item] = []
     for number, row in enumerate(zip(*columns.values(), strict=True)):
         cells = dict(zip(known.names, row, strict=True))
         texts = [str(cells[name]).strip() for name in words if not is_missing(cells[name])]
         values = [math.nan if is_missing(cells[n]) else float(cells[n]) for n in known.numbers]
         if not texts and (not values or all(map(math.isnan, values))):
-            raise BadInput(f"X[{number}] is empty.", "Leave it and its label out.")
+            raise BadInput(f"X[{number}] is empty.", _LEAVE)
         if any(map(math.isinf, values)):
             raise BadInput(f"X[{number}] holds an infinite number.", "Repair it or leave it out.")
         text = "\n".join(texts)
@@ -307,13 +312,13 @@ def _item(name: str, value: Any, reads: frozenset[Kind]) -> tuple[Kind, Item]:
             raise _unread(name, "an image", reads)
         return "image", OpenedData(_rgb(name, value))
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        raise BadInput(f"{name} is missing.", "Leave it and its label out.")
+        raise BadInput(f"{name} is missing.", _LEAVE)
     raise _unread(name, f"a value of type {type(value).__name__}", reads)
 
 
 def _text(name: str, text: str) -> str:
     if not text.strip():
-        raise BadInput(f"{name} is an empty text.", "Leave it and its label out.")
+        raise BadInput(f"{name} is an empty text.", _LEAVE)
     return str(text)
 
 
@@ -388,6 +393,8 @@ def classes_of(labels: Sequence[Any]) -> tuple[list[Any], Targets]:
 
 def _several_of(labels: Sequence[tuple[Any, ...]]) -> tuple[list[Any], Targets]:
     task: Task = "labels"
+    if not any(any(row) for row in labels):
+        raise BadInput("no item of y has a label.", "Give some items at least one.")
     if _is_indicator(labels):
         values = np.array(labels, dtype=np.float32)
         columns = list(range(values.shape[1]))

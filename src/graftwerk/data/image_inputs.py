@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import BadInput
-from .images import OpenedImage, convert_image, open_image
+from .images import TRANSPARENT, OpenedImage, convert_image, open_image
 from .raw import sha256
 
 
@@ -47,6 +47,27 @@ def opened(given: ImageLike, *, depth: bool = False) -> OpenedImage:
         return open_image(str(given), depth=depth)
     image = given if isinstance(given, Image.Image) else Image.fromarray(as_bytes(given))
     return convert_image(image, depth=depth)
+
+
+def opened_mask(given: ImageLike) -> OpenedImage:
+    """Return a mask in RGB; integers may be 0 and 1 too.
+
+    Raises:
+        BadFile: the file cannot be read.
+        BadInput: parts of it are transparent, or an array of another shape or range.
+    """
+    if isinstance(given, Array) and not isinstance(given, Image.Image):
+        numbers: Any = given
+        values = np.asarray(numbers.detach().cpu() if hasattr(numbers, "detach") else numbers)
+        if values.dtype.kind in "iu" and values.size and values.max() < 2:
+            given = numbers > 0
+    found = opened(given)
+    if TRANSPARENT in found.notes:
+        raise BadInput(
+            f"{name_of(given)} is given as a mask, and parts of it are transparent.",
+            "Save it without transparency: white where it applies, black elsewhere.",
+        )
+    return found
 
 
 def open_and_hash(given: ImageLike) -> OpenedImage:

@@ -38,6 +38,9 @@ _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of color profiles, and
 _GRAY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
+TRANSPARENT = "transparent, on white"  # note of an image
+
+
 class OpenedImage(NamedTuple):
     """An image as it was read.
 
@@ -248,7 +251,7 @@ def _to_rgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
         return image.convert("RGB")
     from PIL import Image as Images
 
-    notes.append("transparent, on white")
+    notes.append(TRANSPARENT)
     shown = Images.new("RGB", image.size, _WHITE)
     shown.paste(_colors_of(image), mask=alpha)
     return shown
@@ -410,7 +413,7 @@ def to_8_bits(image: "Image", depth: bool, clear: int | None) -> "tuple[Image, l
         levels = 255 - levels
     if clear is not None:
         levels[values == clear] = 255
-        notes += ["transparent, on white"] if (values == clear).any() else []
+        notes += [TRANSPARENT] if (values == clear).any() else []
     return Images.fromarray(levels), notes
 
 

@@ -7,7 +7,7 @@ training is finished, it is stored in a hidden folder next to the fit.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,9 +20,9 @@ from ..data.columns import ColumnChoice
 from ..data.dataset import Item, Kind
 from ..data.tables import Reading, reading_of
 from ..data.targets import balance
-from ..errors import BadFile, BadInput
+from ..errors import BadFile, BadInput, WrongBase
 from ..types import Advance, Task, Vectors
-from .base_model import Base, Encode, open_base
+from .base_model import NO_MODEL, Base, Encode, open_base
 from .problem import Problem
 from .results import Score, ScoreDetails
 
@@ -84,6 +84,16 @@ class FittedModel:
         self.how, self.base, self.head, self.kind = how, base, head, kind
         self._open_encoder = open_encoder
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled; the frozen model is opened again by its name."""
+        if self.how != "linear":
+            raise BadInput(
+                f"a fit by {self.how} cannot be pickled: it holds a whole network.",
+                "Write it with save(folder), and read it with gw.load(folder).",
+            )
+        state = {name: value for name, value in vars(self).items() if name != "_encode"}
+        return state | {"_open_encoder": partial(_reopen, self.base)}
+
     @property
     def task(self) -> Task:
         """The type of prediction."""
@@ -126,6 +136,21 @@ class FittedModel:
 
         features = encode(items)
         return Opinion(features, replace(self.head, scale=scale).score(features))
+
+
+def _reopen(base: Base) -> Encode:
+    """Load the frozen model of a pickled fit.
+
+    Raises:
+        WrongBase: the model of that name has other weights now.
+    """
+    if base.name != NO_MODEL:
+        found = open_base(base.name, base.layer, base.device)
+        if found.fingerprint != base.fingerprint:
+            raise WrongBase(
+                "the pickled fit", base.fingerprint[:12], found.fingerprint[:12], "Fit it again."
+            )
+    return base.encoder()
 
 
 @dataclass(frozen=True)

@@ -354,8 +354,8 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
     images += [] if options.start is None else [options.start.image.image]
     note_unlike_blocks(
         images, "input image", model.name, monitor,
-        advice="what follows them is generated as a Blocks scene; for photographs take a model and "
-        "branches of your own: --model, --branch",
+        advice="whatever is generated is a Blocks scene; for photographs take a model and branches "
+        "of your own: --model, --branch",
         device=model.device,
     )  # fmt: skip
     trained = any(lora.scale for lora in steered.loras)  # a LoRA may know other words

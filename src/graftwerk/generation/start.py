@@ -111,7 +111,10 @@ def open_start(
         mask = _of_latents(white, model, start.mask.name).to(model.device)
         repainted &= white
         if not white.any():
-            monitor.note(f"the mask {start.mask.name} is black all over: nothing is repainted")
+            monitor.note(
+                f"the mask {start.mask.name} is nowhere brighter than half of white: nothing is "
+                "repainted"
+            )
         (wide, high), (width, height) = start.mask.image.size, start.image.image.size
         if abs(wide * height - high * width) > 0.02 * high * width:
             monitor.note(

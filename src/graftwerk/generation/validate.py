@@ -31,9 +31,9 @@ def validate(request: Generate, *, from_record: bool = False) -> parsed.Generati
     options = parsed.options_of(
         request,
         None if request.init is None else controlling.read_named(request.init),
-        None if request.inpaint is None else controlling.read_named(request.inpaint),
+        None if request.inpaint is None else controlling.read_mask(request.inpaint),
         tuple(
-            parsed.Region(prompt, controlling.read_named(mask))
+            parsed.Region(prompt, controlling.read_mask(mask))
             for prompt, mask in map(parsed.parse_region, request.region)
         ),
     )

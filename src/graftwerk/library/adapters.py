@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
 from ..controlnet.inputs import LoadedControl
-from ..controlnet.spec import ControlInput, blocks_of, read_named
+from ..controlnet.spec import ControlInput, blocks_of, read_mask, read_named
 from ..data.image_inputs import ImageLike, name_of, open_and_hash
 from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
@@ -158,7 +158,7 @@ class ControlNet:
         """
         if is_map and estimator is not None:
             raise BadInput("a finished map is not read by an estimator.", "Leave one of them out.")
-        masks = () if mask is None else (read_named(mask),)
+        masks = () if mask is None else (read_mask(mask),)
         source = read_named(image, depth=is_map and self.condition == "depth")
         factor, blocks = blocks_of(weight)
         numbers = (factor, start, until)

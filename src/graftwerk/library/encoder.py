@@ -52,7 +52,7 @@ def load_encoder(
         )
 
 
-class Encoder:
+class Encoder(types.Unpicklable):
     """A frozen encoder; created by `load_encoder`.
 
     >>> import graftwerk as gw

@@ -276,7 +276,12 @@ class Forecaster:
 
 def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
     """Convert a series to an array and check it."""
+    index = getattr(series, "index", None)
+    if hasattr(index, "freqstr") and not getattr(index, "is_monotonic_increasing", True):
+        raise BadInput(f"the dates of the {name} are not in order.", "Sort it: .sort_index().")
     try:
+        if np.iscomplexobj(series):
+            raise TypeError("it is complex")
         values = np.asarray(series, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise BadInput(
@@ -284,12 +289,11 @@ def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
         ) from error
     if values.ndim != 1:
         raise BadInput(f"the {name} has the shape {values.shape}.", _FORM)
-    odd = np.flatnonzero(~np.isfinite(values))
+    odd = np.flatnonzero(~(np.abs(values) <= _LARGEST))
     if len(odd):
         raise BadInput(
-            f"the {name} has {counted(len(odd), 'value that is', 'values that are')} missing or "
-            "not finite, the first is "
-            f"number {int(odd[0]) + 1:,}.",
+            f"the {name} has {counted(len(odd), 'value that is', 'values that are')} missing, not "
+            f"finite or beyond {_LARGEST:g}, the first is number {int(odd[0]) + 1:,}.",
             "Fill them in or cut them off.",
         )
     if len(values) < _LEAST:
@@ -298,6 +302,7 @@ def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
     return values
 
 
+_LARGEST = 1e100  # of a value; squares of larger ones overflow
 _FORM = "Pass one series: a list or array of numbers in the order of time."
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
 from ..models.encoders import CachingEncoder, load_encoder
@@ -27,14 +27,17 @@ from ..requests.base import (
 from ..requests.search import Ask, Calibrate, IndexAdd, IndexRebuild, IndexRemove, Search
 from ..search import index as storage
 from ..search.database import FORMAT_VERSION
-from ..search.query import search
+from ..search.query import query_of, search
 from ..search.results import IndexChange, IndexCheck, IndexState, SearchResult
 from ..search.vector_cache import VectorCache
-from ..types import Encoder, Monitor, Silent, Writer
+from ..types import Encoder, Monitor, Silent, Unpicklable, Writer
 from .chat import Conversation
 
+if TYPE_CHECKING:
+    from ..data.image_inputs import ImageLike
 
-class Index:
+
+class Index(Unpicklable):
     """A search index of passages and their vectors, stored in a folder.
 
     It is opened at first use and stays open. Changes by other processes are detected. Several
@@ -97,7 +100,7 @@ class Index:
 
     def search(
         self,
-        query: str,
+        query: "str | ImageLike",
         *,
         k: int = 10,
         mode: Mode = "hybrid",
@@ -107,7 +110,7 @@ class Index:
         """Find the passages and images that match a query.
 
         Args:
-            query: text, or the path of an image file.
+            query: text, the path of an image file, a Pillow image or an array.
             k: number of hits.
             mode: `vector` (semantic), `text` (keyword) or `hybrid` (both, fused).
             exact: compare the query with every vector, without a first pass over binary vectors.
@@ -123,23 +126,15 @@ class Index:
             WrongBase: the encoder of that name is not the one that made the index.
         """
         begin = time.perf_counter()
-        request = checked(
-            Search, query=query, index=self.folder, k=k, mode=mode, exact=exact, where=texts(where)
-        )
+        image, named = query_of(query)
+        options: dict[str, Any] = {"k": k, "mode": mode, "exact": exact, "where": texts(where)}
+        request = checked(Search, query=named, index=self.folder, **options)
         with self._reading() as opened:
             encoder = rescorer = None
             if mode != "text":
                 encoder, rescorer = self._own_encoders(opened)
-            found = search(
-                opened,
-                encoder,
-                request.query,
-                k=request.k,
-                mode=request.mode,
-                exact=request.exact,
-                where=request.where,
-                rescorer=rescorer,
-            )
+            options = {name: getattr(request, name) for name in options}
+            found = search(opened, encoder, named, **options, rescorer=rescorer, image=image)
         return found.model_copy(update={"seconds": time.perf_counter() - begin})
 
     def ask(

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..adapters.protocol import Adapter
-from ..controlnet.spec import read_named
+from ..controlnet.spec import read_mask, read_named
 from ..data.image_inputs import ImageLike, as_image
 from ..data.images import image_html, write_image
 from ..data.pixels import stretch
@@ -28,7 +28,7 @@ from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_PIPELINE, checked, require_effect
 from ..requests.generate import NEEDS, Generate
 from ..text_safety import counted
-from ..types import Denoiser, Monitor, Silent
+from ..types import Denoiser, Monitor, Noting, Silent, Unpicklable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,11 +52,13 @@ class GeneratedImages:
         images: the generated images.
         latents: final latents of the sampler before decoding, one row per image.
         report: the report of `graft generate --json`; `path` and `sheet` are empty.
+        stem: start of the names of files.
     """
 
     images: "list[Image]"
     latents: Batch
     report: Generation
+    stem: str
 
     @property
     def seeds(self) -> list[int]:
@@ -70,13 +72,13 @@ class GeneratedImages:
     def save(self, folder: str | Path) -> list[Path]:
         """Write the images as PNG files and return their paths.
 
+        They are named as those of `graft generate`: by the prompt and a hash of the whole request.
+
         Raises:
             NoRoom: the folder cannot be written.
         """
-        paths = [
-            Path(folder) / f"{picture.number:03d}-{self.report.fingerprint[:8]}-{picture.seed}.png"
-            for picture in self.report.pictures
-        ]
+        numbers = [picture.number for picture in self.report.pictures]
+        paths = [Path(folder) / f"{self.stem}-{number:03d}.png" for number in numbers]
         for path, image in zip(paths, self.images, strict=True):
             write_image(path, image)
         return paths
@@ -96,7 +98,7 @@ class GeneratedImages:
         return image_html(self.grid(), self.report.prompt)
 
 
-class Pipeline:
+class Pipeline(Unpicklable):
     """A frozen diffusion model with adapters.
 
     >>> import graftwerk as gw
@@ -248,22 +250,22 @@ class Pipeline:
             BadInput: an option that is not possible.
             Failure: the model returned values that are not finite.
         """
-        begin, monitor = time.perf_counter(), monitor or Silent()
+        begin, noting = time.perf_counter(), Noting(monitor or Silent())
         requested = self._options(
             prompt, n, seed=seed, steps=steps, sampler=sampler, cfg=cfg, negative=negative,
             width=width, height=height, strength=strength, init=init, mask=mask, **options,
         )  # fmt: skip
-        job = self.prepare(requested, monitor)
+        job = self.prepare(requested, noting)
         groups = job.groups()
         start = time.perf_counter()
-        made = list(job.run(groups, monitor))
+        made = list(job.run(groups, noting))
         sampled = time.perf_counter() - start
         pictures = [job.image_report(one, "") for one in made]
         images = [one.image for one in made]
-        report = job.report(pictures, images, monitor).model_copy(
-            update=job.times(groups, sampled, time.perf_counter() - begin)
-        )
-        return GeneratedImages(images, torch.stack([one.latent for one in made]), report)
+        report = job.report(pictures, images, noting)
+        times = job.times(groups, sampled, time.perf_counter() - begin)
+        report = report.model_copy(update={**times, "notes": noting.notes})
+        return GeneratedImages(images, torch.stack([one.latent for one in made]), report, job.stem)
 
     def prepare(self, options: Options, monitor: Monitor, literal: bool = False) -> Job:
         """Prepare a request with the model and adapters of this pipeline; see `generate`."""
@@ -401,6 +403,8 @@ def _options(
 ) -> Options:
     """Return the validated options of a request."""
     refused = _ADAPTERS.intersection(options)
+    if "count" in refused:
+        raise BadInput("count is not an option here.", "The number of images is n.")
     if refused:
         raise BadInput(
             f"{min(refused)} is not an option of an image.",
@@ -416,8 +420,8 @@ def _options(
     return options_of(
         checked(Generate, **values, names={"count": "n"}),
         None if init is None else read_named(init),
-        None if mask is None else read_named(mask),
-        tuple(Region(text, read_named(image)) for text, image in (regions or {}).items()),
+        None if mask is None else read_mask(mask),
+        tuple(Region(text, read_mask(image)) for text, image in (regions or {}).items()),
     )
 
 

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from .. import limits
-from ..errors import BadValue
+from ..errors import BadInput, BadValue
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -462,9 +462,13 @@ def checked(
 def path_texts(paths: PathArgument | Iterable[PathArgument]) -> list[str]:
     """Return one or several paths as strings; non-UTF-8 bytes become surrogate escapes."""
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    if not isinstance(several, Iterable):
+        raise BadInput(f"{several!r} is no path.", "Give a path, or a list of them.")
     return [os.fspath(path) for path in several]
 
 
 def texts(given: str | Iterable[str]) -> list[str]:
     """Return one or several texts as a list."""
+    if not isinstance(given, str | Iterable):
+        raise BadInput(f"{given!r} is no text.", "Give a text, or a list of them.")
     return [given] if isinstance(given, str) else list(given)

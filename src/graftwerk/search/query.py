@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -25,6 +26,11 @@ from .rows import Filter, View, input_text, parse_where
 from .vector_cache import VectorCache
 from .vectors import Space
 from .words import fold, to_match
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..data.image_inputs import ImageLike
 
 # By `python -m bench.fusion`, nDCG@10 on five sets of other domains, each with the constant that is
 # best on the other four: .867; reciprocal ranks .859, BM25 alone .824, cosines alone .808.
@@ -77,6 +83,15 @@ class _Query:
 _LOOK_FOR_WORDS = "Check the path; to look for these words use --mode text."
 
 
+def query_of(given: "str | ImageLike") -> "tuple[Image | None, str]":
+    """Return the image of a query that is one in memory, and its text, file or name."""
+    if isinstance(given, str | Path):
+        return None, str(given)
+    from ..data.image_inputs import as_image
+
+    return as_image(given), "the image"
+
+
 def search(
     index: Index,
     encoder: Encoder | None,
@@ -87,6 +102,7 @@ def search(
     exact: bool = False,
     where: Sequence[str] = (),
     rescorer: Encoder | None = None,
+    image: "Image | None" = None,
 ) -> SearchResult:
     """Find the passages and images that answer a query.
 
@@ -99,12 +115,15 @@ def search(
         exact: compare the query with every vector.
         where: conditions as described in `rows.parse_where`; with any, the search is exact.
         rescorer: the encoder that the index's own stands in for; it orders the first hits again.
+        image: the query, which `query` then only names.
     """
     begin = time.perf_counter()
-    is_image = is_image_path(query) and Path(query).is_file()
-    if mode != "text" and encoder is not None and "image" in encoder.reads:
+    if image is None and is_image_path(query) and Path(query).is_file():
+        image = read_image(query)
+    is_image = image is not None
+    if image is None and mode != "text" and encoder is not None and "image" in encoder.reads:
         refuse_missing(query, IMAGES, _LOOK_FOR_WORDS)
-    vector, familiar = _encode(encoder, query, mode, is_image) if k else (None, None)
+    vector, familiar = _encode(encoder, query, mode, image) if k else (None, None)
     parsed = parse_where(where)
     with index.view() as view:
         by_words = not is_image and mode != "vector"
@@ -298,27 +317,27 @@ def _where(conditions: Sequence[str]) -> Filter:
 
 
 def _encode(
-    encoder: Encoder | None, query: str, mode: Mode, is_image: bool
+    encoder: Encoder | None, query: str, mode: Mode, image: "Image | None"
 ) -> tuple[Float32[np.ndarray, " d"] | None, Familiarity | None]:
     """The query's vector, and of an image whether it is like what the encoder was trained on."""
     if mode == "text":
-        if is_image:
+        if image is not None:
             raise BadInput(
-                f"the query {query!r} is an image file, and an image has no words to look up.",
+                f"the query {query!r} is an image, and an image has no words to look up.",
                 "Search with --mode vector or hybrid.",
             )
         return None, None
     if encoder is None:
         raise ValueError(f"mode {mode} needs the index's encoder")
-    kind = "image" if is_image else "text"
+    kind = "text" if image is None else "image"
     if kind not in encoder.reads:
         raise BadInput(
-            f"the query {query!r} is {'an image file' if is_image else 'text'}, and the index's "
+            f"the query {query!r} is {'text' if image is None else 'an image'}, and the index's "
             f"encoder {encoder.name} reads only {', '.join(sorted(encoder.reads))}.",
             "Ask with the other kind, or make an index with an encoder that reads both.",
         )
-    if is_image:
-        vectors, distances = encode_and_compare(encoder, [read_image(query)])
+    if image is not None:
+        vectors, distances = encode_and_compare(encoder, [image])
         known = None if distances is None else familiarity(encoder, distances)
         return np.asarray(vectors[0]), known[0] if known else None
     return np.asarray(encoder.encode_texts([query], role="query")[0]), None

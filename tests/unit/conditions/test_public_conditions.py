@@ -70,6 +70,8 @@ def test_fidelity() -> None:
         gw.conditions.measure("canny", edges, [SCENE[:-1]])
     with pytest.raises(BadInput, match="same size"):
         gw.conditions.measure("canny", edges, [SCENE, SCENE[:-1]])
+    with pytest.raises(BadInput, match="the condition is not a canny map"):
+        gw.conditions.measure("canny", gw.conditions.of_scene("depth", 3, size=64), [SCENE])
     with pytest.raises(BadInput, match="no image"):
         gw.conditions.measure("canny", edges, [])
 

@@ -49,6 +49,26 @@ def test_a_series_is_learned_saved_and_opened(series_folder, tmp_path, method):
     assert np.array_equal(opened.predict(series[:480], 24).quantiles, after.quantiles)
 
 
+class Dated(list):
+    """A series whose dates descend, as of pandas."""
+
+    class index:  # noqa: N801
+        freqstr, is_monotonic_increasing = None, False
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([1e200, 2e200] * 20, "beyond 1e\\+100, the first is number 1"),
+        (np.array([1, 2] * 20) + 1j, "it is complex"),
+        (Dated([1, 2] * 20), "not in order"),
+    ],
+)
+def test_series_that_no_forecast_is_made_of(series_folder, values, words):
+    with pytest.raises(BadInput, match=words):
+        gw.Forecaster(str(series_folder), device="cpu").predict(values, horizon=2)
+
+
 def test_a_head_holds_no_frozen_weight(series_folder, tmp_path):
     from safetensors.numpy import load_file
 

@@ -8,7 +8,7 @@ from PIL import Image
 import graftwerk
 from graftwerk.cli.show import show
 from graftwerk.commands.generate import run_generate
-from graftwerk.errors import BadInput, UnknownName
+from graftwerk.errors import BadInput, Cancelled, UnknownName
 from graftwerk.generation.spec import parse_grid
 from graftwerk.types import Silent
 
@@ -19,6 +19,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def ask(text_pipeline, tmp_path):
     def request(**changes):
         given = {"model": str(text_pipeline), "steps": 3, "out": tmp_path / "out", "seed": 5}
+        for axis in changes.get("grid", []):
+            given.pop(axis.partition("=")[0], None)
         return graftwerk.Generate(prompt="a red cube", **(given | changes))
 
     return request
@@ -73,3 +75,32 @@ def test_what_is_refused(ask, tmp_path, grid, error, message):
 def test_options_are_written_as_on_the_command_line():
     grid = parse_grid(["guide-interval=0:1,0:3"])
     assert grid.columns.labels == ["guide-interval 0:1", "guide-interval 0:3"]
+
+
+def test_what_is_varied_is_not_given_too(ask):
+    with pytest.raises(BadInput, match="--grid varies steps, which is also given"):
+        run_generate(ask(grid=["steps=2,3"], steps=5), Silent())
+
+
+class Stopping(Silent):
+    """Stops after a number of images."""
+
+    def __init__(self, after):
+        self.left, self.notes = after, []
+
+    def advance(self, count=1):
+        self.left -= count
+        if self.left < 0:
+            raise Cancelled("stopped.", "")
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_finished_images_of_all_cells_are_counted(ask, tmp_path):
+    monitor = Stopping(8)
+    with pytest.raises(Cancelled):
+        run_generate(ask(grid=["cfg=1,2,3,4,5,6"]), monitor)
+    there = len(list((tmp_path / "out").glob("*.png")))
+    assert there > 1
+    assert monitor.notes == [f"{there} finished images are in {tmp_path / 'out'}"]

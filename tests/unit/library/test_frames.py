@@ -1,6 +1,7 @@
 """Data frames as `X`: columns of texts and of numbers in one fit, by scikit-learn's conventions."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -111,6 +112,7 @@ def test_the_columns_are_those_of_the_fit(fitted, frame, words):
         ({}, Frame(**X._columns, when=[np.datetime64("2026-01-01")] * N), "'when'.*date"),
         ({}, Frame(text=["a", " ", "b"] * 10, n=[1, None, 2] * 10), r"X\[1\] is empty"),
         ({}, Frame(text=["a", "b"] * 10, n=[1, math.inf] * 10), r"X\[1\] holds an infinite"),
+        ({"model": "none"}, Frame(a=[], b=[]), "X is empty"),
     ],
 )
 def test_what_is_refused(settings, frame, words):
@@ -124,6 +126,25 @@ def test_numbers_and_truth_values_without_a_model():
     assert clf.feature_names_in_.tolist() == ["signal", "flag"]
     plain = np.array([[s, f] for s, f in zip(X["signal"], X["flag"], strict=True)], dtype=float)
     np.testing.assert_array_equal(clf.predict(plain), clf.predict(numbers))
+
+
+def test_numbers_of_any_type_are_numbers():
+    rows = np.array([[n, float(n % 3)] for n in range(N)])
+    fitted = gw.Classifier("none").fit(rows, Y)
+    assert fitted.predict(rows.astype(object)).tolist() == fitted.predict(rows).tolist()
+    with pytest.raises(BadInput, match="no item of y has a label"):
+        gw.Classifier("none").fit(rows, np.zeros((N, 2)))
+
+
+def test_a_linear_head_is_pickled_and_a_network_is_not(fitted, tmp_path):
+    fitted.save(tmp_path / "fit")
+    for one in (fitted, gw.load(tmp_path / "fit"), gw.Classifier()):
+        copied = pickle.loads(pickle.dumps(one))
+        if one.method == "linear" and hasattr(one, "classes_"):
+            np.testing.assert_array_equal(copied.predict_proba(X), fitted.predict_proba(X))
+    for opened in (gw.Index(tmp_path / "index"), gw.load_encoder("builtin/minilm")):
+        with pytest.raises(BadInput, match="cannot be pickled"):
+            pickle.dumps(opened)
 
 
 def test_a_regressor_reads_a_mixed_frame():

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pydantic
 import pytest
+from PIL import Image
 from tests.support import HashEncoder, Recorder, use_encoder
 
 import graftwerk as gw
@@ -302,3 +304,36 @@ def test_the_objects_import_what_they_need_only(tmp_path):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["Foosball may be played during the lunch break. [1]", "[]"]
+
+
+def test_an_image_in_memory_is_a_query(tmp_path):
+    for name in ("red", "blue"):
+        Image.new("RGB", (64, 64), name).save(tmp_path / f"{name}.png")
+    with gw.Index(tmp_path / "index", encoder="builtin/blocks-clip") as index:
+        index.add(tmp_path)
+        path = tmp_path / "blue.png"
+        with Image.open(path) as image:
+            found = [index.search(one).hits for one in (path, str(path), image, np.array(image))]
+        assert [hits[0].path for hits in found] == [str(path)] * 4
+        assert found[0] == found[2]
+
+
+@pytest.mark.parametrize("condition", ["name = ", "name =", "page >= "])
+def test_half_a_condition_is_refused(docs, tmp_path, condition):
+    with gw.Index(tmp_path / "index") as index:
+        index.add(docs)
+        with pytest.raises(BadInput, match="is not of the form"):
+            index.search("dogs", where=condition)
+
+
+def test_none_is_no_path():
+    code = """
+import graftwerk as gw
+for call in (gw.Index("index").add, gw.Index("index").remove):
+    try:
+        call(None)
+    except gw.GraftError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines() == ["None is no path. Give a path, or a list of them."] * 2

@@ -145,6 +145,37 @@ for call in (
     assert "camera 'top'" in camera and "Allowed: front, left, high" in camera
 
 
+def test_saved_images_are_named_by_their_request(pipe, tmp_path):
+    options = {"n": 2, "steps": 1, "seed": 7}
+    red, blue = (pipe.generate(f"a {hue} cube", **options) for hue in ("red", "blue"))
+    paths = [*red.save(tmp_path), *blue.save(tmp_path), *red.save(tmp_path)]
+    assert len(set(paths)) == len(list(tmp_path.iterdir())) == 4
+    assert [path.name[:10] for path in paths[:3:2]] == ["a-red-cube", "a-blue-cub"]
+
+
+def test_what_was_said_is_in_the_report(pipe):
+    image, black = np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8)
+    made = pipe.generate("a red cube", n=1, steps=2, init=image, mask=black)
+    assert made.report.notes == [
+        "the mask in memory is nowhere brighter than half of white: nothing is repainted"
+    ]
+
+
+def test_masks_of_every_form(pipe):
+    image, half = np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), bool)
+    half[:8] = True
+    forms = [half, half * 1, half * np.uint8(255), half * 1.0, torch.from_numpy(half * 1)]
+    for mask in [*forms, Image.fromarray(half)]:
+        made = pipe.generate("a red cube", n=1, steps=1, init=image, mask=mask)
+        assert made.report.start.repainted == 0.5
+    painted = Image.new("RGBA", (16, 16), (255, 255, 255, 255))
+    painted.paste((0, 0, 0, 0), (0, 8, 16, 16))
+    with pytest.raises(BadInput, match="parts of it are transparent"):
+        pipe.generate("a red cube", n=1, init=image, mask=painted)
+    with pytest.raises(BadInput, match="The number of images is n"):
+        pipe.generate("a red cube", count=1)
+
+
 def test_counts_of_a_pipeline_that_are_refused(pipe):
     with pytest.raises(BadInput, match="n 0 is too few"):
         pipe.noise(0)

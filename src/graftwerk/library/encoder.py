@@ -206,7 +206,7 @@ def _several(items: Any) -> Iterable[Any]:
     if isinstance(items, str) or hasattr(items, "getbands"):
         return [items]
     if not isinstance(items, Iterable):
-        raise BadInput(f"a {type(items).__name__} cannot be encoded.", "Pass texts or PIL images.")
+        raise BadInput(f"{items!r:.60} cannot be encoded.", "Pass texts or PIL images.")
     return items
 
 
@@ -215,6 +215,6 @@ def _require_image(item: Any, number: int) -> None:
 
     if not isinstance(item, Image.Image):
         raise BadInput(
-            f"item {number} is a {type(item).__name__}, neither a text nor a PIL image.",
+            f"item {number} is {item!r:.60}, neither a text nor a PIL image.",
             "Pass texts or PIL images; open a file with PIL.Image.open.",
         )

@@ -111,8 +111,9 @@ def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Moni
     """Note how many images are out of distribution for the frozen model, if any."""
     if unusual:
         monitor.note(
-            f"{unusual:,} of {count:,} images are unlike all that {model} was trained on; what "
-            f"its features say of them may be unreliable{offer(unusual, count, model)}"
+            f"{unusual:,} of {counted(count, 'image is', 'images are')} unlike all that {model} "
+            "was trained on; what its features say of them may be unreliable"
+            f"{offer(unusual, count, model)}"
         )
 
 

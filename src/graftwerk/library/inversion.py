@@ -171,7 +171,7 @@ def _aim(pipe: Pipeline | None, given: Mapping[Aim, Any], options: Mapping[str, 
     named = [(aim, value) for aim, value in given.items() if value is not None]
     if len(named) != 1:
         words = " and ".join(aim.replace("class", "label") for aim, _ in named)
-        raise BadInput(f"{words or 'no target'} was given.", "Give one of image, label and text.")
+        raise BadInput(f"given: {words or 'no target'}.", "Give one of image, label and text.")
     ((aim, value),) = named
     if aim == "image":
         return Guide(aim, name_of(value), 1.0, open_and_hash(value))

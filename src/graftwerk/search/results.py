@@ -212,7 +212,7 @@ class SearchResult(Report):
 
     def __repr__(self) -> str:
         return (
-            f"<SearchResult of {shortened(self.query)!r}: {len(self.hits)} hits of "
+            f"<SearchResult of {shortened(self.query)!r}: {counted(len(self.hits), 'hit')} of "
             f"{self.searched}, {self.mode}>"
         )
 

@@ -136,7 +136,7 @@ def test_images_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
     listener.notes.clear()
     predict.run_predict(Predict(fit=tmp_path / "fit", inputs=[str(path)], device="cpu"), listener)
     assert len(listener.notes) == 1
-    assert listener.notes[0].startswith("1 of 1 images are unlike all that")
+    assert listener.notes[0].startswith("1 of 1 image is unlike all that")
 
 
 def test_a_sweep_tries_every_layer_and_keeps_the_best(tmp_path, texts, tiny):

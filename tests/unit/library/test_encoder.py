@@ -65,8 +65,8 @@ def test_similarity(encoder):
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (["a", 3], "item 1 is a int, neither a text nor a PIL image"),
-        ([b"bytes"], "item 0 is a bytes"),
+        (["a", 3], "item 1 is 3, neither a text nor a PIL image"),
+        ([b"bytes"], "item 0 is b'bytes', neither"),
     ],
 )
 def test_what_cannot_be_encoded(encoder, items, message):

@@ -142,6 +142,12 @@ def require_replaceable(
         )
 
 
+def note_replaced(folder: Path, note: Callable[[str], object]) -> None:
+    """Say that the result in a folder will be replaced, if there is one."""
+    if (folder / "graft.json").is_file():
+        note(f"the earlier result in {folder} is replaced once this one is finished")
+
+
 def claim(folder: Path, kind: str, what: str = "", verify: Verify = never) -> Path:
     """Make a folder ours: its marker is the first thing in it.
 

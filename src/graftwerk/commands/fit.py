@@ -104,6 +104,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult | Pol
     inputs = (request.data, request.test, request.model)
     folders.require_outside(inputs, out)
     require_free(out)
+    folders.note_replaced(out, monitor.note)
     training = training_location(out)  # a stopped run resumes from it
     folders.require_outside(inputs, training)
     problem, made, tried = fit_problem(problem_of(request, monitor), request, training, monitor)
@@ -177,6 +178,7 @@ _FIT_ONLY = {"how"}  # options of `fit` implied by its name and --task
 
 def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     """Train a LoRA on a model's own task from images or a text, and evaluate before and after."""
+    folders.note_replaced(request.out.absolute(), monitor.note)
     if request.task == "generate":
         return _from_images(request, monitor)
     if request.caption is not None:

@@ -31,6 +31,8 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     """
     began = time.perf_counter()
     write = _writer(request)
+    if request.save is not None:
+        folders.note_replaced(Path(request.save).absolute(), monitor.note)
     note_unused(request.model_fields_set, _UNUSED, request.how, monitor)
     series = _read(request)
     forecaster = Forecaster(

@@ -119,6 +119,7 @@ def run_fit_policy(request: Fit, monitor: Monitor) -> PolicyFit:
     out = request.out.absolute()
     folders.require_outside((request.data, model), out)
     require_free(out, KIND, "adapted policy")
+    folders.note_replaced(out, monitor.note)
     policy = Policy(model, how, **{n: getattr(request, n) for n in SHARED})
     data = read_episodes(Path(request.data))
     policy.fit(data, monitor=monitor)

@@ -136,10 +136,8 @@ def search(
         groups = [allowed]
         if k and mode == "hybrid" and 0 < len(images) < searched:
             groups = _by_kind(view, where, images, is_image=is_image)
-        rescore = None
-        if rescorer is not None and not is_image:
-            rescore = partial(_rescore, index, rescorer, query)
-        hits = _find(view, space, requested, groups, rescore) if k else []
+        again = partial(_rescore, index, rescorer, query) if rescorer is not None else None
+        hits = _find(view, space, requested, groups, None if is_image else again) if k else []
         notes = [] if is_image else list(name_notes(query, any_word=False))
         if not searched:
             notes.append(_why_nothing(view, where))

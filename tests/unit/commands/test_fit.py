@@ -52,6 +52,15 @@ def test_a_fit_predicts_as_it_was_measured(tmp_path, texts, tiny, how):
     assert not list(tmp_path.glob(f".{how}*"))  # nor is its training kept
 
 
+def test_that_an_earlier_result_is_replaced_is_said(tmp_path, texts, tiny, listener):
+    request = Fit(data=str(texts), model=str(tiny), how="linear", out=tmp_path / "out")
+    said = "the earlier result in"
+    fit.run_fit(request, listener)
+    assert not [note for note in listener.notes if note.startswith(said)]
+    fit.run_fit(request, listener)
+    assert len([note for note in listener.notes if note.startswith(said)]) == 1
+
+
 def test_a_table_lacks_what_the_fit_reads(tmp_path, texts, tiny):
     """The columns of the fit are read, whatever else is there, and no others."""
     make(tmp_path, texts, tiny)
@@ -131,7 +140,7 @@ def test_images_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
     for _ in range(2):  # computed, then from the cache
         listener.notes.clear()
         fit.run_fit(requested, listener)
-        assert [reported in note for note in listener.notes] == [False, True]
+        assert [reported in note for note in listener.notes[-2:]] == [False, True]
         assert "only 4 test examples" in listener.notes[0]
     listener.notes.clear()
     predict.run_predict(Predict(fit=tmp_path / "fit", inputs=[str(path)], device="cpu"), listener)

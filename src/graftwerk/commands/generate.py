@@ -85,18 +85,18 @@ def _generate(
     groups: "list[Group]",
     origin: Path | None,
     monitor: Monitor,
-    pictures: "list[ImageReport]",
+    reports: "list[ImageReport]",
 ) -> "list[ImageArray]":
-    """Write images, add their reports to `pictures`, and return them."""
+    """Write images, add their reports to `reports`, and return them."""
     images = []
     try:
         for report, image in _draw_and_write(job, groups, origin, monitor):
-            pictures.append(report)
+            reports.append(report)
             images.append(image)
     except Cancelled:
-        if pictures:
+        if reports:
             monitor.note(
-                f"{counted(len(pictures), 'finished image is', 'finished images are')} in "
+                f"{counted(len(reports), 'finished image is', 'finished images are')} in "
                 f"{job.request.out}"
             )
         raise

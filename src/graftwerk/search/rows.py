@@ -64,7 +64,7 @@ def parse_where(conditions: Sequence[str]) -> Filter | None:
 
 def _parse(condition: str) -> tuple[str, bytes | int]:
     match = _CONDITION.fullmatch(condition)
-    if match is None or not match["value"].strip():
+    if match is None or not (match["value"].strip() or match["field"].lower() == "heading"):
         raise BadInput(
             f"condition {condition!r} is not of the form: field operator value.",
             f"Fields: {', '.join(_FIELDS)}. Operators: {', '.join(_TEXT_OPERATORS)}. {_EXAMPLE}",

@@ -141,7 +141,7 @@ def test_images_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
         listener.notes.clear()
         fit.run_fit(requested, listener)
         assert [reported in note for note in listener.notes[-2:]] == [False, True]
-        assert "only 4 test examples" in listener.notes[0]
+        assert any("only 4 test examples" in note for note in listener.notes)
     listener.notes.clear()
     predict.run_predict(Predict(fit=tmp_path / "fit", inputs=[str(path)], device="cpu"), listener)
     assert len(listener.notes) == 1

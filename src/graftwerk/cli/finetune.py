@@ -72,7 +72,8 @@ def _threshold_lines(details: "reports.ScoreDetails | None") -> list[str]:
         for one in details.thresholds
         if one.accuracy is not None
     ]
-    return [f"answered above a threshold, and accuracy there: {', '.join(shown)}"]
+    listed = ", ".join(shown)
+    return [f"answered above a threshold, and accuracy there: {listed}"] if shown else []
 
 
 def _unlearned_lines(counts: Mapping[str, int]) -> list[str]:

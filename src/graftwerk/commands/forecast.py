@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import files, folders
+from ..adapters.manifest import holds
 from ..adapters.tuned import require_free
 from ..data.tables import reading_of
 from ..data.tables.numbers import rounded
@@ -34,6 +35,11 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     if request.save is not None:
         folders.note_replaced(Path(request.save).absolute(), monitor.note)
     note_unused(request.model_fields_set, _UNUSED, request.how, monitor)
+    if holds(request.model, KIND) and request.origins:
+        monitor.note(
+            f"{request.model} was fitted before: where it learned from these values, the backtest "
+            "says too much"
+        )
     series = _read(request)
     forecaster = Forecaster(
         request.model,

@@ -86,6 +86,8 @@ def _expand(value: str, requested: ColumnChoice, reader: str, strict: bool) -> R
         items = [_line(line, requested.reads, reader) for line in lines if text]
         notes = (f"standard input: {note}" for note in raw.encoding_notes(name, encoding))
         return _words(lines[: len(items)], items, tuple(notes))
+    if not value.strip():
+        raise BadInput(f"the input {value!r} is empty.", "Give a text, a file or a table.")
     if is_table_file(value):
         found = read_items(value, requested, requested.target, strict)
         return replace(found, names=[f"{value}, {location}" for location in found.names])

@@ -266,6 +266,8 @@ def _tried(parse: Callable[[str], datetime], text: str) -> bool:
 def _parsers(texts: Sequence[Any]) -> list[tuple[Callable[[str], datetime], str]]:
     """Return possible parsers for these times, each with a note; unambiguous ones first."""
     plain = [text for text in texts if isinstance(text, str)]
+    if not plain:  # times, as Parquet and Excel store them
+        return [(datetime.fromisoformat, "")]
     found: list[tuple[Callable[[str], datetime], str]] = []
     if all(_YEAR.fullmatch(text) for text in plain):
         found.append((lambda text: datetime(int(text), 1, 1), ""))

@@ -197,6 +197,10 @@ class Forecaster:
         Raises:
             BadInput: the series cannot be used, or a covariate is not known in advance.
         """
+        if self.method != "zero-shot" and self._tuned is None and not holds(self.model, KIND):
+            raise BadInput(
+                "this Forecaster is not fitted yet.", "Call fit(values), or leave method out."
+            )
         values = _values(series)
         _require_horizon(horizon, len(values))
         seasons = self.seasons(values)
@@ -292,8 +296,8 @@ def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
     odd = np.flatnonzero(~(np.abs(values) <= _LARGEST))
     if len(odd):
         raise BadInput(
-            f"the {name} has {counted(len(odd), 'value that is', 'values that are')} missing, not "
-            f"finite or beyond {_LARGEST:g}, the first is number {int(odd[0]) + 1:,}.",
+            f"the {name} has {counted(len(odd), 'value that is', 'values that are')} missing or "
+            f"not finite, the first is number {int(odd[0]) + 1:,}.",
             "Fill them in or cut them off.",
         )
     if len(values) < _LEAST:
@@ -302,7 +306,7 @@ def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
     return values
 
 
-_LARGEST = 1e100  # of a value; squares of larger ones overflow
+_LARGEST = 1e100  # of a value that counts as finite: squares of larger ones overflow
 _FORM = "Pass one series: a list or array of numbers in the order of time."
 
 

@@ -71,6 +71,11 @@ def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderL
             f"model {name!r} of type {recipe.transformer.model_type!r} reads no images.",
             f"Name a diffusion pipeline, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
         )
+    if layer is not None and IMAGE_MODELS[recipe.transformer.model_type].takes == "joint":
+        raise BadInput(
+            f"layer {layer} cannot be taken from {name!r}: only the last one is joint.",
+            "Leave the layer out.",
+        )
     location = choose_device(device)
     encoder = load_trainable(root, "image", layer, location)
     config = recipe.transformer.config

@@ -1,5 +1,7 @@
 """Series out of tables: times in many forms, gaps, duplicates, and what is no series."""
 
+from datetime import datetime, timedelta
+
 import numpy as np
 import pytest
 from tests.unit.forecast.conftest import hours
@@ -148,6 +150,19 @@ def test_a_season_is_found(period, suggested):
     noise = np.random.default_rng(0).normal(size=len(time))
     assert find_seasons(values + 0.2 * noise, suggested)[0] == period
     assert find_seasons(noise, suggested)[0] == 1
+
+
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_times_of_parquet_are_times(tmp_path, zone):
+    import pyarrow
+    from pyarrow import parquet
+
+    times = [datetime(2024, 1, 1) + timedelta(hours=n) for n in range(30)]
+    column = pyarrow.array(times, pyarrow.timestamp("us", tz=zone))
+    table = pyarrow.table({"timestamp": column, "load": [float(n) for n in range(30)]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    series = read_series(tmp_path / "a.parquet", None)
+    assert series.times_at([0, 30]) == ["2024-01-01 00:00:00", "2024-01-02 06:00:00"]
 
 
 def test_a_longer_season_is_found_too():

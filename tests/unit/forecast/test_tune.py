@@ -59,7 +59,7 @@ class Dated(list):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([1e200, 2e200] * 20, "beyond 1e\\+100, the first is number 1"),
+        ([1e200, 2e200] * 20, "not finite, the first is number 1"),
         (np.array([1, 2] * 20) + 1j, "it is complex"),
         (Dated([1, 2] * 20), "not in order"),
     ],
@@ -67,6 +67,12 @@ class Dated(list):
 def test_series_that_no_forecast_is_made_of(series_folder, values, words):
     with pytest.raises(BadInput, match=words):
         gw.Forecaster(str(series_folder), device="cpu").predict(values, horizon=2)
+
+
+def test_an_unfitted_method_forecasts_nothing(series_folder):
+    forecaster = gw.Forecaster(str(series_folder), method="linear", device="cpu")
+    with pytest.raises(BadInput, match="not fitted yet"):
+        forecaster.predict([1, 2] * 20, horizon=2)
 
 
 def test_a_head_holds_no_frozen_weight(series_folder, tmp_path):

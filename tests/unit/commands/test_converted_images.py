@@ -15,6 +15,7 @@ from graftwerk.controlnet.spec import ControlSpec, read_control
 from graftwerk.data.columns import ColumnChoice
 from graftwerk.data.load import read_examples
 from graftwerk.diffusion.pipeline import load_diffusion
+from graftwerk.errors import BadInput
 from graftwerk.requests.generate import Generate
 from graftwerk.requests.search import IndexAdd, IndexRebuild
 
@@ -98,11 +99,14 @@ def test_finished_depth_maps_of_16_bits_and_of_millimeters(tmp_path):
 
 def test_masks(tmp_path):
     image = gradient(tmp_path / "image.png")
-    spec = ControlSpec("canny", image, finished=False, masks=(drawing(tmp_path / "mask.png"),))
+    path = drawing(tmp_path / "mask.png")
+    spec = ControlSpec("canny", image, finished=False, masks=(path,))
+    with pytest.raises(BadInput, match="parts of it are transparent"):
+        read_control(spec)
+    Image.open(path).getchannel("A").save(path)
     masks = read_control(spec).masks
     mask = mask_of(masks, (64, 64), "cpu")
-    assert mask[0, 0, 0, 0] == 1 and mask[0, 0, 18, 30] == 0
-    assert [one.notes for one in masks] == [(CLEAR,)]
+    assert mask[0, 0, 0, 0] == 0 and mask[0, 0, 18, 30] == 1
 
 
 def test_generate_with_a_control(tmp_path, text_pipeline):

@@ -132,9 +132,9 @@ class UnknownName(BadInput):
 
     def __init__(self, what: str, received: str, allowed: Iterable[str]) -> None:
         names = list(allowed)
-        head, slash, tail = received.rpartition("/")  # names alike but for `builtin/` are not near
-        parts = [name.removeprefix(head + slash) for name in names if name.startswith(head + slash)]
-        near = [head + slash + name for name in get_close_matches(tail, parts, n=3)]
+        near = get_close_matches(received, names, n=3)
+        last = received.rpartition("/")[2]  # names that share only `builtin/` are not near
+        near = [name for name in near if get_close_matches(last, [name.rpartition("/")[2]])]
         guess = f"Did you mean {' or '.join(near)}? " if near else ""
         allowed = f"Allowed: {few(names, _NAMED)}."
         super().__init__(f"{what} {received!r} is not known.", guess + allowed)

@@ -31,7 +31,9 @@ def test_unknown_name_offers_the_nearest() -> None:
     assert "Did you mean hybrid?" in str(UnknownName("mode", "hybird", ["hybrid", "text"]))
     assert "Did you mean" not in str(UnknownName("mode", "zzz", ["hybrid", "text"]))
     models = ["builtin/minilm", "builtin/series", "minilm"]
-    assert "mean builtin/minilm? " in str(UnknownName("model", "builtin/minilmm", models))
+    for typo in ("builtin/minilmm", "bultin/minilm"):
+        assert "mean builtin/minilm" in str(UnknownName("model", typo, models))
+        assert "or builtin/series" not in str(UnknownName("model", typo, models))
 
 
 def test_wrong_base_names_both() -> None:

@@ -166,7 +166,7 @@ class Terminal:
         if self._requested_to_stop:
             raise Cancelled(
                 f"stopped by {self._stopping.cause}.",
-                "What was finished is kept. A training or an index goes on when it is run again.",
+                "What was finished is kept. Run a training or an index again to continue it.",
             )
 
     def _close_bar(self) -> None:

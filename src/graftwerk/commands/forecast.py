@@ -37,8 +37,8 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     note_unused(request.model_fields_set, _UNUSED, request.how, monitor)
     if holds(request.model, KIND) and request.origins:
         monitor.note(
-            f"{request.model} was fitted before: where it learned from these values, the backtest "
-            "says too much"
+            f"{request.model} is already fitted; if it was trained on these values, the backtest "
+            "is too optimistic"
         )
     series = _read(request)
     forecaster = Forecaster(

@@ -56,10 +56,10 @@ def opened_mask(given: ImageLike) -> OpenedImage:
         BadFile: the file cannot be read.
         BadInput: parts of it are transparent, or an array of another shape or range.
     """
-    if isinstance(given, Array) and not isinstance(given, Image.Image):
+    if isinstance(given, Array):
         numbers: Any = given
-        values = np.asarray(numbers.detach().cpu() if hasattr(numbers, "detach") else numbers)
-        if values.dtype.kind in "iu" and values.size and values.max() < 2:
+        values = _values_of(numbers)
+        if values.dtype.kind in "iu" and np.isin(values, (0, 1)).all():
             given = numbers > 0
     found = opened(given)
     if TRANSPARENT in found.notes:
@@ -81,13 +81,17 @@ def name_of(given: ImageLike) -> str:
     return str(given) if isinstance(given, str | Path) else "the image"
 
 
+def _values_of(given: Any) -> np.ndarray:
+    return np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+
+
 def as_bytes(given: Any) -> np.ndarray:
     """Return an array [h w] or [h w 3] of bytes.
 
     Raises:
         BadInput: it cannot be one.
     """
-    values = np.asarray(given.detach().cpu() if hasattr(given, "detach") else given)
+    values = _values_of(given)
     if hasattr(given, "detach") and values.ndim == 3 and values.shape[0] in {1, 3}:
         values = np.moveaxis(values, 0, -1)
     if values.ndim == 3 and values.shape[-1] == 1:

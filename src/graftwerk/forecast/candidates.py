@@ -53,6 +53,8 @@ def find_seasons(values: FloatArray, suggested: tuple[int, ...] = ()) -> tuple[i
     correlation = _autocorrelation(rest)
 
     def holds(lag: int) -> bool:
+        if lag < 2 or len(rest) < 2 * lag + 1:
+            return False
         left = rest
         for _ in range(_DIFFERENCES):
             if not _is_smooth(left, lag):
@@ -82,7 +84,7 @@ def find_seasons(values: FloatArray, suggested: tuple[int, ...] = ()) -> tuple[i
 def _significant(correlation: FloatArray, lag: int) -> bool:
     """Whether a season of this length is significant by the test of M4, at 90 %."""
     count = len(correlation)
-    if lag < 2 or count < 2 * lag + 1:
+    if count < 2 * lag + 1:
         return False
     limit = 1.645 * np.sqrt((1 + 2 * (correlation[1:lag] ** 2).sum()) / count)
     return bool(correlation[lag] > min(limit, 0.6))
@@ -104,8 +106,6 @@ def _without_trend(values: FloatArray) -> FloatArray:
 
 
 def _autocorrelation(values: FloatArray) -> FloatArray:
-    if not len(values):
-        return np.zeros(0)
     size = 2 ** int(np.ceil(np.log2(2 * len(values))))
     spectrum = np.fft.rfft(values - values.mean(), size)
     found: FloatArray = np.fft.irfft(spectrum * spectrum.conj(), size)[: len(values)]

@@ -241,7 +241,7 @@ class Generation(Report):
     start: StartReport | None = Field(
         default=None, description="what became of the image that sampling started at"
     )
-    notes: list[str] = Field(default=[], description="what was read otherwise than given")
+    notes: list[str] = Field(default=[], description="warnings, and choices that were made")
     converted: dict[str, int] = Field(
         default_factory=dict,
         description="what reading changed of the images that controls name, such as transparency "

@@ -171,7 +171,8 @@ def _aim(pipe: Pipeline | None, given: Mapping[Aim, Any], options: Mapping[str, 
     named = [(aim, value) for aim, value in given.items() if value is not None]
     if len(named) != 1:
         words = " and ".join(aim.replace("class", "label") for aim, _ in named)
-        raise BadInput(f"given: {words or 'no target'}.", "Give one of image, label and text.")
+        said = f"{words} were given together" if named else "no target was given"
+        raise BadInput(f"{said}.", "Give one of image, label and text.")
     ((aim, value),) = named
     if aim == "image":
         return Guide(aim, name_of(value), 1.0, open_and_hash(value))

@@ -170,9 +170,19 @@ class Forecaster:
         return self
 
     def seasons(self, series: Any) -> tuple[int, int]:
-        """Return the length of the season and of a longer one, in steps; 1 for none."""
+        """Return the length of the season and of a longer one, in steps; 1 for none.
+
+        Raises:
+            BadInput: the series cannot be used, or is shorter than the season that was given.
+        """
         values = _values(series)
         if self.season is not None:
+            if self.season > len(values):
+                raise BadInput(
+                    f"a season of {self.season:,} steps is longer than the history of "
+                    f"{len(values):,} values.",
+                    "Give a shorter season, or none, to have it found.",
+                )
             return self.season, 1
         return find_seasons(values, self.suggested)
 

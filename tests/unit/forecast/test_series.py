@@ -26,6 +26,22 @@ DAYS = ["2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06", "2
         (["02/01/2026", "02/02/2026", "02/03/2026", "02/04/2026"], "1 day", "2026-02-05"),
         (["1767225600", "1767229200", "1767232800", "1767236400"], "1 hour", "2026-01-01 04:00:00"),
         (["20260101", "20260108", "20260115", "20260122"], "1 week", "2026-01-29"),
+        (["1/30/26", "1/31/26", "2/1/26", "2/2/26"], "1 day", "2026-02-03"),
+        (["31.01.26", "01.02.26", "02.02.26", "03.02.26"], "1 day", "2026-02-04"),
+        (
+            ["2/1/2026 11:00 AM", "2/1/2026 12:00 PM", "2/1/2026 1:00 PM"],
+            "1 hour",
+            "2026-02-01 14:00:00",
+        ),
+        (["Nov-67", "Dec-67", "Jan-68", "Feb-68"], "1 month", "1968-03-01"),
+        (
+            ["2026-02-01 22:00 UTC", "2026-02-01 23:00 UTC", "2026-02-02 00:00 UTC"],
+            "1 hour",
+            "2026-02-02 01:00:00",
+        ),
+        (["Q3 2025", "Q4 2025", "Q1 2026"], "1 quarter", "2026-04-01"),
+        (["2025M11", "2025M12", "2026M01"], "1 month", "2026-02-01"),
+        (["11/2025", "12/2025", "01/2026"], "1 month", "2026-02-01"),
     ],
 )
 def test_times_in_the_forms_that_people_write(write_table, times, step, after):
@@ -35,6 +51,14 @@ def test_times_in_the_forms_that_people_write(write_table, times, step, after):
     assert series.step.words == step
     assert series.times_at([len(series.values)]) == [after]
     assert series.values.tolist() == [n + 0.5 for n in range(len(times))]
+
+
+def test_years_of_two_digits_and_rows_ahead_are_said(write_table):
+    rows = [[f"1/{n + 1}/26", n if n < 20 else ""] for n in range(25)]
+    series = read_series(write_table(["date", "x"], rows), "x")
+    assert len(series.values) == 20
+    assert "years have two digits; 1/1/26 is read as 2026-01-01" in series.notes
+    assert "5 rows at the end without x: the forecast begins there" in series.notes
 
 
 def test_zones_are_read_in_utc_and_said(write_table):

@@ -157,7 +157,7 @@ def _parsers(texts: Sequence[Any]) -> list[tuple[Callable[[str], datetime], str]
     found.append((datetime.fromisoformat, ""))
     first = plain[:_CHECKED]
     formats = [one for one in _FORMATS if all(_tried(partial(_by, one), text) for text in first)]
-    for one in sorted(formats, key=lambda one: _irregularity(one, first)):
+    for one in sorted(formats, key=lambda one: (_irregularity(one, first), _unusual(one))):
         reasons = ["day and month could be either"] * (len(formats) > 1)
         reasons += ["years have two digits"] * ("%y" in one)
         read = f"{plain[0]} is read as {_by(one, plain[0]).date().isoformat()}"
@@ -169,6 +169,11 @@ def _irregularity(form: str, texts: Sequence[str]) -> int:
     """Count the different distances between neighbors; the correct format has few."""
     times = [_by(form, text) for text in texts]
     return len({after - before for before, after in pairwise(times)})
+
+
+def _unusual(form: str) -> bool:
+    """Whether a day comes first beside a clock of twelve hours, which Americans write."""
+    return "%p" in form and form.startswith("%d")
 
 
 def _by(form: str, text: str) -> datetime:

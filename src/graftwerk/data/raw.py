@@ -25,7 +25,8 @@ def open_regular(path: str, limit: int) -> BufferedReader:
         LimitExceeded: it is larger.
     """
     name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes; no Path needed
-    not_regular = BadFile(f"{name!r} is not a regular file.", "Name a file that can be read.")
+    kind = "a folder" if os.path.isdir(path) else "not a regular file"  # noqa: PTH112
+    not_regular = BadFile(f"{name!r} is {kind}.", "Name a file that can be read.")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  opening some devices has side effects
             raise not_regular

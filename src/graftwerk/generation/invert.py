@@ -88,8 +88,10 @@ def parse_target(to: str) -> Guide:
             f"--to {to!r} is not an image that exists.",
             f'Write "class={to}", "text={to}", or the path of an image.',
         )
-    if aim not in {"class", "text"} or not what.strip():
+    if aim not in {"class", "text"}:
         raise UnknownName("target", aim, ["class", "text"])
+    if not what.strip():
+        raise BadInput(f"--to {to!r} names nothing.", f'Write, for example, "{aim}=a red cube".')
     return Guide("class" if aim == "class" else "text", what.strip(), 1.0)
 
 

@@ -46,6 +46,8 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     base = base_of(request)
     problem = open_problem(base, source_of(request), monitor)
     note_data(problem, monitor)
+    if request.test is not None and "test_share" in request.model_fields_set:
+        monitor.note("no effect beside --test: --test-share")
     facts = problem.facts
     if facts.test < _FEW_TESTS:
         monitor.note(
@@ -98,7 +100,9 @@ def source_of(request: Fit | Compare) -> Source:
 
 
 def note_data(problem: Problem, monitor: Monitor) -> None:
-    """Note that class sizes are very different, if they are."""
+    """Note that class sizes are very different, or that weighing them has no effect."""
+    if problem.source.balanced and problem.targets.task == "number":
+        monitor.note("no effect on numbers, which have no classes: --balance")
     imbalance = problem.facts.imbalance
     if imbalance is not None and imbalance >= 3 and not problem.source.balanced:
         monitor.note(

@@ -25,16 +25,22 @@ def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWrite
         return LocalWriter(name, model, tokenizer, max_tokens)
 
 
+_ENCODERS = ("bert", "electra", "ernie", "roformer", "big_bird", "data2vec")
+
+
 def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer with the transformers library."""
     import torch
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    class_name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(folder.model_type)
-    if class_name is None:
+    kind = folder.model_type
+    class_name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    encoder = any(word in kind for word in _ENCODERS) and not folder.config.get("is_decoder")
+    if class_name is None or encoder:
         raise BadFile(
-            f"model {name!r} is of type {folder.model_type!r}, which writes no text.",
-            "Name the folder of a causal language model.",
+            f"model {name!r} is of type {kind!r}, which writes no text.",
+            "Name the folder of a causal language model, or a small one to try: smollm2 (see graft "
+            "models fetch).",
         )
     location = choose_device(device)
     tokenizer = load_tokenizer(name, folder)

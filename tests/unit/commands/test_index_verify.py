@@ -295,7 +295,7 @@ def test_sources_that_differ(docs, encoder):
         (str(docs / "f4.md"), "missing"),
         (str(docs / "f5.md"), "unreadable"),
     ]
-    assert "not a regular file" in sources.differences[2].reason
+    assert "is a folder" in sources.differences[2].reason
     assert "at most" in sources.differences[4].reason
 
 

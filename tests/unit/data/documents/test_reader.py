@@ -182,7 +182,7 @@ def test_files_that_cannot_be_opened(tmp_path, name):
 
 def test_a_folder_with_an_ending(tmp_path):
     (tmp_path / "a.docx").mkdir()
-    with Reader() as reader, pytest.raises(BadFile, match="not a regular file"):
+    with Reader() as reader, pytest.raises(BadFile, match="is a folder"):
         reader.read(str(tmp_path / "a.docx"))
 
 

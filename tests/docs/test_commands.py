@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from graftwerk.cli.app import build_app, hide_dash
+from graftwerk.cli.app import SUMMARY, build_app, hide_dash
 from graftwerk.commands import CATALOGUE
 from graftwerk.examples import HANDBOOK, QUESTIONS
 
@@ -182,3 +182,10 @@ def workplace(tmp_path_factory, commands):
 def test_an_example_of_the_help_runs(line, workplace, commands):
     done = commands(*shlex.split(line)[1:], cwd=workplace)
     assert done.code == 0, done.err
+
+
+def test_a_summary_is_the_beginning_of_the_docstring():
+    for command in CATALOGUE:
+        if len(command.words) == 1:
+            assert str(command.request.__doc__).startswith(SUMMARY[command.words[0]]), command.words
+    assert set(SUMMARY) == {command.words[0] for command in CATALOGUE}

@@ -13,7 +13,6 @@ from cyclopts.exceptions import UnusedCliTokensError
 
 from ..commands import CATALOGUE, Command
 from ..errors import BadInput, BadValue, Cancelled, GraftError, NoRoom, error_of_machine
-from ..requests.base import is_positional
 from ..settings import settings
 from ..text_safety import printable
 from . import streams
@@ -114,6 +113,8 @@ def _as_option(command: Command, error: BadValue) -> BadInput:
 
 
 def _option(command: Command, name: str) -> str:
+    from ..requests.base import is_positional
+
     words = name.rstrip("_").replace("_", "-")
     info = command.request.model_fields.get(name)
     positional = info is not None and is_positional(info)
@@ -136,6 +137,8 @@ def _with_dash(text: str) -> str:
 
 def _unexpected(error: UnusedCliTokensError) -> BadInput:
     """Explain surplus arguments: a folder without its option, or missing quotes."""
+    from ..requests.base import is_positional
+
     chain = tuple(error.command_chain or ())
     fields = {
         name

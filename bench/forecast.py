@@ -113,9 +113,10 @@ def show(title: str, rows: list[tuple[str, list[BacktestRow]]]) -> None:
     if not rows:
         return
     names = [row.name for row in rows[0][1]]
-    print(f"\nMASE of {title}\n{'':18}" + "".join(f"{name:>16}" for name in names))
+    width = max(map(len, names)) + 2
+    print(f"\nMASE of {title}\n{'':18}" + "".join(f"{name:>{width}}" for name in names))
     for name, found in rows:
-        print(f"{name:18}" + "".join(f"{row.mase:16.3f}" for row in found))
+        print(f"{name:18}" + "".join(f"{row.mase:{width}.3f}" for row in found))
     scores = np.array([[row.mase for row in found] for _, found in rows])
     errors = np.array([[row.crps for row in found] for _, found in rows])
     inside = np.array([[row.coverage for row in found] for _, found in rows])
@@ -127,7 +128,7 @@ def show(title: str, rows: list[tuple[str, list[BacktestRow]]]) -> None:
         "in 80 % interval": inside.mean(axis=0),
     }
     for name, figures in summary.items():
-        print(f"{name:18}" + "".join(f"{figure:16.3f}" for figure in figures))
+        print(f"{name:18}" + "".join(f"{figure:{width}.3f}" for figure in figures))
 
 
 def fitted(data: Path | None, model: str, how: str) -> None:

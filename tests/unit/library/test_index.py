@@ -97,7 +97,10 @@ def test_an_answer_cites(index, docs):
     assert not answer.abstained and answer.evidence > 0
     assert answer.citations[0].location == f"{docs}/play.md:3"
     assert "1 citations" in repr(answer)
-    assert index.ask("When?", evidence=1.0).abstained
+    silent = index.ask("When?", evidence=1.0)
+    assert silent.abstained and silent.nearest is not None
+    quote, where = silent.nearest.quote, silent.nearest.path.rpartition("/")[2]
+    assert quote in (docs / where).read_text("utf-8")
     assert "abstained" in index.ask("When?", evidence=1.0)._repr_html_()
 
 

@@ -77,6 +77,35 @@ def test_headings_list_marks_and_footnotes_are_left_out(words_encoder):
     assert text == "Foosball may be played during working hours. [1]"
 
 
+def test_a_list_is_quoted_with_the_sentence_that_introduces_it(words_encoder):
+    rules = "Playing foosball during working hours has these rules:\n"
+    items = [
+        "- Ask first.\n",
+        "- Lower the voice\n",
+        "- Reset it\n",
+        "- Smile\n",
+        "- Stop at five\n",
+    ]
+    text = answer(words_encoder, f"{rules}{''.join(items)}\nPigeons live on the roof.")
+    first = text.split("\n")[0]
+    assert first == (
+        "Playing foosball during working hours has these rules: - Ask first. [1] "
+        "- Lower the voice - Reset it - Smile [1]"
+    )
+    assert "Lower" not in text.removeprefix(first)
+
+
+def test_pointers_and_lines_of_xml_do_not_lead(words_encoder):
+    text = answer(
+        words_encoder,
+        "See below for playing foosball during working hours.\n\n"
+        "Playing foosball is fine during working hours for all of us.\n\n"
+        "</foosball> <working-hours>",
+    )
+    assert text.split("\n")[0] == "Playing foosball is fine during working hours for all of us. [1]"
+    assert "<working" not in text
+
+
 def test_fragments_are_quoted_where_there_is_nothing_else(words_encoder):
     assert answer(words_encoder, "Foosball: no") == "Foosball: no [1]"
     assert answer(words_encoder, "...\n---") == ""

@@ -192,8 +192,8 @@ else:
             return GenericAlias(cls, result)
 
 
-_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".csv", ".tsv", ".xlsx",
-          ".parquet", ".jsonl", ".json")  # fmt: skip
+_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".csv", ".tsv",
+          ".xlsx", ".parquet", ".jsonl", ".json")  # fmt: skip
 
 
 class Request(_Answered[R_co]):

@@ -82,7 +82,7 @@ def main() -> None:
             photo.save(Path(folder) / f"{number:03d}.png")
         check = open_realism_check(None, folder, Silent(), head.encoder)
     print(f"self-test: {check.self_test}")
-    real = stretch(tested, check.size)
+    real = stretch(tested, check.size, check.crops)
     rng = np.random.default_rng(1)
     labels = [head.encoder.classes[k] for k in rng.permutation(len(head.encoder.classes))]
     labels = labels[: len(real)]

@@ -121,6 +121,10 @@ def test_no_path_may_be_empty(command) -> None:
         (["generate", "--from", ""], "--from '' is not valid: it must not be empty."),
         (["generate", "-o", ""], "--out '' is not valid: it must not be empty."),
         (["fit", "", "--out", "o"], "DATA '' is not valid: it must not be empty."),
+        (
+            ["invert", "--to", "class=x", "--out", "choc.png"],
+            "--out 'choc.png' is not valid: it names a folder; choc.png looks like a file.",
+        ),
         (["index", "add"], "PATHS requires an argument"),
         (["recipe", "run", "judge", "--tiny"], "--out is missing: folder"),
         (["recipe", "run", "judge", "--out"], "--out requires an argument"),

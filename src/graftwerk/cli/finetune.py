@@ -324,7 +324,7 @@ def forecast_lines(report: "ForecastResult") -> list[str]:
         f"{season}{longer}",
         *([] if not report.fitted else [report.fitted]),
         *table(["time", "median", *(["10 %", "90 %"] if low and high else [])], rows),
-        *([f"and {more:,} more; --out FILE.csv writes all"] if more > 0 else []),
+        *([f"and {more:,} more" + "; --out FILE.csv writes all" * (not report.out)] * (more > 0)),
     ]
     if report.backtest:
         lines += ["", *_backtest(report)]

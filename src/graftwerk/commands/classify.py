@@ -26,6 +26,7 @@ from ..models.encoders import (
     load_encoder,
     nothing_readable,
 )
+from ..models.fetching import is_fetched
 from ..models.image_encoder import ImageEncoder
 from ..models.results import Classification, ClassifiedImage, LabelProbability, TemperatureFit
 from ..requests.base import DEFAULT_ENCODER
@@ -58,10 +59,18 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
     labels = zero_shot.read_labels(request) if named else []
     given = zero_shot.check_templates(request.templates)
     paths, skipped = _list(request)
-    encoder = load_encoder(request.encoder, device=request.device)
+    name = request.encoder
+    if not named and not given and _named_encoder(request) is None and is_fetched("imagenet"):
+        name = "imagenet"
+        monitor.note("no labels and no model were given: imagenet names photographs (--encoder)")
+    encoder = load_encoder(name, device=request.device)
     own = isinstance(encoder, ImageEncoder) and bool(encoder.classes)
     if not named and not own:
-        labels = zero_shot.read_labels(request)  # raises, as there are none
+        raise BadInput(
+            "there are no labels to choose from.",
+            f"{zero_shot.EXAMPLE} For photographs, --encoder imagenet has 1,000 classes of its own "
+            "(graft models fetch imagenet, 17 MB).",
+        )
     images = (
         encoder if own and isinstance(encoder, ImageEncoder) else zero_shot.require_joint(encoder)
     )

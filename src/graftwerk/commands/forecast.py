@@ -54,12 +54,13 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     )
     values, ahead = series.values, request.horizon
     origins = forecaster.origins(values, ahead, request.origins)
-    notes = _notes(series, request, bool(origins))
+    covariates = dict(series.covariates) or None
+    season, _ = forecaster.seasons(values, covariates)
+    notes = _notes(series, request, bool(origins), season)
     report_reading([series.table], notes, monitor)
     if request.how != "zero-shot":
         forecaster.fit(values[: origins[0]] if origins else values, ahead, monitor=monitor)
     monitor.start("forecasting")
-    covariates = dict(series.covariates) or None
     found = forecaster.predict(values, ahead, covariates=covariates)
     rows: list[BacktestRow] = []
     if origins:
@@ -115,8 +116,14 @@ def _read(request: Forecast) -> Series:
     return read_series(request.table, *columns, request.gaps, how)
 
 
-def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
-    notes = list(series.notes)
+def _notes(series: Series, request: Forecast, tested: bool, season: int) -> list[str]:
+    notes, count = list(series.notes), len(series.values)
+    usual = (series.step.seasons() if series.step is not None else ())[:1]
+    if season == 1 and request.season is None and usual and usual[0] <= count < 3 * usual[0]:
+        notes.append(
+            f"a season of {usual[0]:,} steps cannot be tested on {count:,} values; --season "
+            f"{usual[0]} assumes one"
+        )
     if float(series.values.min()) == float(series.values.max()):
         notes.append("all values are the same, and so is the forecast")
     elif request.origins and not tested:

@@ -302,8 +302,9 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     images = [read_image(path, notes) for path in paths]
     notes.report(monitor)
     if any(image.size != size for image in images):
-        monitor.note(f"images are resized to {size[0]} x {size[1]} pixels")
-    pictures = stretch(images, size)
+        how = "cropped and resized" if realism_check.crops else "resized"
+        monitor.note(f"images are {how} to {size[0]} x {size[1]} pixels")
+    pictures = stretch(images, size, realism_check.crops)
     chances = chances_of(models, request.class_, pictures)
     return GuideVerdicts(
         label=request.class_,

@@ -13,7 +13,13 @@ from typing import Any
 
 from .. import files
 from ..errors import BadFile
-from ..models.checkpoint import count_parameters, fingerprint, read_object
+from ..models.checkpoint import (
+    ModelFolder,
+    count_parameters,
+    fingerprint,
+    open_folder,
+    read_object,
+)
 from ..models.encoders import load_encoder, model_folder
 from ..models.fetching import FETCHABLE, fetchable, is_fetched
 from ..models.hub import BUILTIN, loading
@@ -55,7 +61,32 @@ def _card(request: ModelsInfo, root: Path) -> ModelCard:
     config = read_object(root / "config.json") if (root / "config.json").is_file() else {}
     if config.get("model_type") in _OWN or config.get("_class_name") == "AutoencoderKL":
         return _network(request, root, config)
+    if not (root / "modules.json").is_file() and config.get("architectures"):
+        from ..models.transformers import causal_class
+
+        folder = open_folder(root)
+        if causal_class(folder) in config["architectures"]:
+            return _language_model(request, folder)
     return _encoder(request, root)
+
+
+def _language_model(request: ModelsInfo, folder: ModelFolder) -> ModelCard:
+    from ..models.language.local import load_language_model
+
+    network, _ = load_language_model(request.name, folder, request.device)
+    context = getattr(network.config, "max_position_embeddings", None)
+    return ModelCard(
+        name=request.name,
+        kind="language model",
+        reads=["text"],
+        dimension=None,
+        fingerprint=fingerprint(folder.path, {}),
+        path=str(folder.path),
+        details={"architecture": folder.model_type}
+        | ({"context": counted(context, "token")} if context else {})
+        | _origin(folder.path),
+        **_size(folder.path),
+    )
 
 
 def _encoder(request: ModelsInfo, root: Path) -> ModelCard:

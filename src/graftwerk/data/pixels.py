@@ -37,9 +37,11 @@ def fit(image: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3
     return np.asarray(ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS))
 
 
-def stretch(images: Sequence[Image.Image], size: tuple[int, int]) -> UInt8[np.ndarray, "b y x 3"]:
-    """Scale images to one width and height, ignoring their aspect ratios."""
-    rows = [image.convert("RGB") for image in images]
-    return stack(
-        [row if row.size == size else row.resize(size, Image.Resampling.BICUBIC) for row in rows]
-    )
+def stretch(
+    images: Sequence[Image.Image], size: tuple[int, int], crop: bool = False
+) -> UInt8[np.ndarray, "b y x 3"]:
+    """Scale images to one width and height; center-crop them first, or ignore aspect ratios."""
+    rows, how = [image.convert("RGB") for image in images], Image.Resampling.BICUBIC
+    if crop:
+        return stack([row if row.size == size else ImageOps.fit(row, size, how) for row in rows])
+    return stack([row if row.size == size else row.resize(size, how) for row in rows])

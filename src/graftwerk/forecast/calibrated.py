@@ -89,6 +89,34 @@ _RIDGE = 1.0  # of standardized changes: regularizes if there are few values
 _MOST = 4_096  # values used in the regression
 
 
+def without_effect(
+    values: Float[np.ndarray, " n"], columns: Sequence[Float[np.ndarray, " _"]]
+) -> Float[np.ndarray, " n"]:
+    """Return a series without the linear effect of covariates, in which its season shows."""
+    beside = np.stack([column[: len(values)] for column in columns])
+    rest: Float[np.ndarray, " n"] = values - _weights(History(values), beside) @ beside
+    return rest
+
+
+class Nonnegative:
+    """A forecaster of counts: a history that touches 0, never below, is not forecast below it.
+
+    Args:
+        forecaster: its quantiles are clipped.
+    """
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self._forecaster = forecaster
+        self.name, self.levels = forecaster.name, forecaster.levels
+
+    def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
+        """See `Forecaster`."""
+        found = self._forecaster.forecast(histories, leads)
+        least = np.array([0.0 if one.values.min() == 0 else -np.inf for one in histories])
+        clipped: Quantiles = np.maximum(found, least[:, None, None])
+        return clipped
+
+
 class WithCovariates:
     """A forecaster that first removes the linear effect of covariates that are known ahead.
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.columns import number_of
+from ..data.labels import stands_for_none
 from ..data.tables import AS_FOUND, Reading, Table, is_missing, is_number, read_table
 from ..errors import BadInput
 from ..text_safety import counted
@@ -115,7 +116,7 @@ def read_series(
 def _only_numbers(table: Table, time: str | None) -> str:
     numeric, which = [], "no column of numbers alone."
     for name in table.columns:
-        known = [(n, v) for n, v in enumerate(table.numbers(name)) if not is_missing(v)]
+        known = [(n, v) for n, v in enumerate(table.numbers(name)) if not _is_empty(v)]
         others = [n for n, value in known if not is_number(value)]
         if name != time and known and not others:
             numeric.append(name)
@@ -132,10 +133,14 @@ def _only_numbers(table: Table, time: str | None) -> str:
     )
 
 
+def _is_empty(value: Any) -> bool:
+    return is_missing(value) or stands_for_none(value)
+
+
 def _numbers(table: Table, name: str) -> FloatArray:
     found = np.full(len(table.places), np.nan)
     for number, (value, place) in enumerate(zip(table.numbers(name), table.places, strict=True)):
-        if is_missing(value):
+        if _is_empty(value):
             continue
         read = number_of(name, value)
         if isinstance(read, str):

@@ -27,6 +27,7 @@ _MONTHS = (
 _FORMATS = (*_MONTHS, *(date + clock for date in _DATES for clock in _CLOCKS))
 _QUARTER = re.compile(r"(\d{4})[ -]?Q([1-4])|Q([1-4])[ /-]?(\d{4})", re.I)
 _YEAR = re.compile(r"1[5-9]\d{2}|2[01]\d{2}")
+_YEAR_MONTH = re.compile(r"(?:1[5-9]|2[01])\d{2}(?:0[1-9]|1[0-2])")
 _EPOCH = re.compile(r"\d{9,10}|\d{12,13}")  # seconds or milliseconds since 1970
 _UTC = re.compile(r"(?<=\d) ?(?:UTC|GMT)$")
 _TIME_NAMES = re.compile(
@@ -85,12 +86,11 @@ def time_column(table: Table, target: str | None) -> str | None:
         values = [v for v in table.column(name) if not is_missing(v)]
         named = bool(_TIME_NAMES.search(name))
         texts = [_text(value) for value in values[:200]]
-        numbers = (_YEAR, _EPOCH, re.compile(r"\d{8}"))
+        numbers = (_YEAR, _EPOCH, _YEAR_MONTH, re.compile(r"\d{8}"))
         if name != target and values and (
             is_date(name, values)
             or (named and any(all(form.fullmatch(t) for t in texts) for form in numbers))
-            or (named and not any(map(is_number, values[:200])) and all(map(_is_time, texts)))
-            or all(_QUARTER.fullmatch(text) for text in texts)
+            or (not any(map(is_number, values[:200])) and all(map(_is_time, texts)))
         ):  # fmt: skip
             found.append((not named, len(found), name))
     return min(found)[2] if found else None
@@ -151,24 +151,32 @@ def _parsers(texts: Sequence[Any]) -> list[tuple[Callable[[str], datetime], str]
         found.append((lambda text: datetime(int(text), 1, 1), ""))
     if all(_QUARTER.fullmatch(text) for text in plain):
         found.append((_quarter, ""))
+    if all(_YEAR_MONTH.fullmatch(text) for text in plain):
+        found.append((partial(_by, "%Y%m"), ""))
     if all(_EPOCH.fullmatch(text) for text in plain):
         words = "times are read as seconds or milliseconds since 1970, UTC"
         found.append((_since_epoch, words))
     found.append((datetime.fromisoformat, ""))
     first = plain[:_CHECKED]
     formats = [one for one in _FORMATS if all(_tried(partial(_by, one), text) for text in first)]
-    for one in sorted(formats, key=lambda one: (_irregularity(one, first), _unusual(one))):
-        reasons = ["day and month could be either"] * (len(formats) > 1)
+    differing = (t for t in first if len({_by(one, t) for one in formats}) > 1)
+    example = next(differing, None) if len(formats) > 1 else None
+    for one in sorted(formats, key=lambda one: (*_irregularity(one, first), _unusual(one))):
+        reasons = ["day and month could be either"] * (example is not None)
         reasons += ["years have two digits"] * ("%y" in one)
-        read = f"{plain[0]} is read as {_by(one, plain[0]).date().isoformat()}"
+        shown = example or plain[0]
+        read = f"{shown} is read as {_by(one, shown).date().isoformat()}"
         found.append((partial(_by, one), "; ".join([*reasons, read]) if reasons else ""))
     return found
 
 
-def _irregularity(form: str, texts: Sequence[str]) -> int:
-    """Count the different distances between neighbors; the correct format has few."""
+def _irregularity(form: str, texts: Sequence[str]) -> tuple[int, int]:
+    """Count the different distances between neighbors, in months if all are; then in days."""
     times = [_by(form, text) for text in texts]
-    return len({after - before for before, after in pairwise(times)})
+    days = len({after - before for before, after in pairwise(times)})
+    months = [12 * time.year + time.month for time in times]
+    steps = len({after - before for before, after in pairwise(months)})
+    return (min(days, steps) if len({(t.day, t.time()) for t in times}) == 1 else days), days
 
 
 def _unusual(form: str) -> bool:

@@ -31,7 +31,7 @@ from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
 from ..models.encoders import load_encoder, real_images_in
 from ..models.hub import builtin_folder
 from ..models.image_encoder import ImageEncoder
-from ..models.trainable import own_size
+from ..models.trainable import own_shape
 from ..models.zero_shot import require_joint
 from ..recipes.autoencoder import latents_identity
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
@@ -122,7 +122,7 @@ class RealismCheck:
         monitor: Monitor,
     ) -> None:
         self._model, self._encoder, self._judge = model, encoder, judge
-        self.size = own_size(encoder) if model is None else model.size
+        self.size, self.crops = own_shape(encoder) if model is None else (model.size, False)
         self._of_blocks = real is None  # only then the judge knows which scenes are possible
         known = self._known_readings(real, monitor)
         readings = known[_REAL_ONES]
@@ -241,8 +241,8 @@ class RealismCheck:
 
         With a model, half of the real images are encoded and decoded first.
         """
-        images, identity = _real_images(self._model, self.size, real, monitor)
-        model = "no model" if self._model is None else self._model.fingerprint
+        images, identity = _real_images(self._model, self.size, self.crops, real, monitor)
+        model = f"no model, {self.crops}" if self._model is None else self._model.fingerprint
         parts = [model, self._encoder.fingerprint, identity, str(_LEVELS)]
         parts += [str((_FAKES, _TILES, _EXAMPLES))]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
@@ -409,7 +409,11 @@ def _verdict(
 
 
 def _real_images(
-    model: DiffusionModel | None, size: tuple[int, int], folder: str | None, monitor: Monitor
+    model: DiffusionModel | None,
+    size: tuple[int, int],
+    crop: bool,
+    folder: str | None,
+    monitor: Monitor,
 ) -> tuple[ImageBatch, str]:
     if folder is None:
         if model is None or not draws_blocks(model):
@@ -424,7 +428,7 @@ def _real_images(
     paths = real_images_in(folder)[:_REAL]
     found = [open_image(path) for path in paths]
     digest = hashlib.sha256("".join(one.sha256 for one in found).encode())
-    return stretch([one.image for one in found], size), digest.hexdigest()
+    return stretch([one.image for one in found], size, crop), digest.hexdigest()
 
 
 def _saved(readings: dict[str, Readings]) -> bytes:

@@ -19,7 +19,7 @@ from ..adapters.manifest import holds
 from ..adapters.tuned import Method, Tuned, open_tuned, save_tuned
 from ..errors import BadInput
 from ..forecast.backtest import Origins, backtest, choose_origins
-from ..forecast.calibrated import Calibrated, WithCovariates
+from ..forecast.calibrated import Calibrated, Nonnegative, WithCovariates, without_effect
 from ..forecast.candidates import find_seasons
 from ..forecast.forecasters import Forecaster as Kernel
 from ..forecast.forecasters import History, NetworkForecaster, open_forecaster
@@ -169,8 +169,10 @@ class Forecaster:
             self._tuned = tune(self._network, history, *options, training, monitor or Silent())
         return self
 
-    def seasons(self, series: Any) -> tuple[int, int]:
+    def seasons(self, series: Any, covariates: Covariates | None = None) -> tuple[int, int]:
         """Return the length of the season and of a longer one, in steps; 1 for none.
+
+        With covariates, it is that of what remains without their linear effect.
 
         Raises:
             BadInput: the series cannot be used, or is shorter than the season that was given.
@@ -184,6 +186,10 @@ class Forecaster:
                     "Give a shorter season, or none, to have it found.",
                 )
             return self.season, 1
+        if covariates:
+            columns = [_values(column, name) for name, column in covariates.items()]
+            if min(map(len, columns)) >= len(values):  # otherwise refused by `WithCovariates`
+                values = without_effect(values, columns)
         return find_seasons(values, self.suggested)
 
     def origins(self, series: Any, horizon: int, count: int = 5) -> tuple[int, ...]:
@@ -213,7 +219,7 @@ class Forecaster:
             )
         values = _values(series)
         _require_horizon(horizon, len(values))
-        seasons = self.seasons(values)
+        seasons = self.seasons(values, covariates)
         kernel = self._kernel(self._network, covariates)
         if np.ptp(values) == 0:  # a constant series has no scale, and needs no model
             found = np.full((horizon, len(kernel.levels)), values[-1])
@@ -241,7 +247,7 @@ class Forecaster:
         """
         values = _values(series)
         _require_horizon(horizon, len(values))
-        seasons = self.seasons(values)
+        seasons = self.seasons(values, covariates)
         places = self.origins(values, horizon, origins)
         if not places:
             raise BadInput(
@@ -280,7 +286,7 @@ class Forecaster:
         if covariates:
             columns = {name: _values(column, name) for name, column in covariates.items()}
             kernel = WithCovariates(kernel, columns)
-        return Calibrated(kernel) if self.calibrate else kernel
+        return Nonnegative(Calibrated(kernel) if self.calibrate else kernel)
 
     @property
     def network(self) -> NetworkForecaster:

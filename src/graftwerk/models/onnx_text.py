@@ -104,7 +104,11 @@ def _open_session(path: Path) -> Forward:
 
 def _export(recipe: Recipe, folder: Path) -> dict[str, Any]:
     from .torch_text import SentenceNetwork, forward_on, read_tokens
+    from .transformers import causal_class
 
+    model = recipe.transformer
+    if causal_class(model) is not None and not model.config.get("is_encoder_decoder"):
+        return {"reason": "language models are large and read long inputs: minutes of exporting"}
     _LOG.info("exporting %s once", recipe.transformer.path)
     tokens, network = read_tokens(recipe), SentenceNetwork(recipe, layer=None)
     files.write_text(folder / _TOKENIZER, tokens.definition)

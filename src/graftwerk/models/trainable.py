@@ -393,12 +393,17 @@ def _preparation(config: Mapping[str, Any], name: str) -> Prepare:
 
 def own_size(encoder: ImageEncoder) -> tuple[int, int]:
     """Return the width and height of the images that a model reads without resizing."""
+    return own_shape(encoder)[0]
+
+
+def own_shape(encoder: ImageEncoder) -> tuple[tuple[int, int], bool]:
+    """Return `own_size`, and whether other images are resized by their shorter side."""
     resize, crop, _ = geometry(read_object(encoder.folder / "preprocessor_config.json"))
     if isinstance(resize, Mapping) and "shortest_edge" in resize:
         side = int(resize["shortest_edge"])
-        return side, side
+        return (side, side), True
     height, width = sides(resize) or crop or (224, 224)
-    return width, height
+    return (width, height), False
 
 
 def _row(values: Sequence[float] | None, plain: float) -> Float[Tensor, "1 3 1 1"]:

@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 # The encoder of text models whose main class also has a decoder.
 _ENCODER_ONLY = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+_ENCODERS = ("bert", "electra", "ernie", "roformer", "big_bird", "data2vec")
+
+
+def causal_class(folder: ModelFolder) -> str | None:
+    """Return the class that continues texts with a folder's network; None for an encoder."""
+    kind, config = folder.model_type, folder.config
+    if any(word in kind for word in _ENCODERS) and not config.get("is_decoder"):
+        return None
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    found: str | None = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    return found
 
 
 # A network may have tensors that are not in its files, such as masks, or hold a part twice.

@@ -29,7 +29,7 @@ from .encoders import encode_image_files
 from .image_encoder import ImageEncoder, as_logits, unit
 from .results import TemperatureFit
 
-_EXAMPLE = 'Write for example --labels "a red cube,a blue cone".'
+EXAMPLE = 'Write for example --labels "a red cube,a blue cone".'
 
 
 def read_labels(request: Classify) -> list[str]:
@@ -48,7 +48,7 @@ def read_labels(request: Classify) -> list[str]:
         labels = [label for text in request.labels for label in text.split(",")]
     labels = [" ".join(label.split()) for label in labels]
     if not labels or labels == [""]:
-        raise BadInput("there are no labels to choose from.", _EXAMPLE)
+        raise BadInput("there are no labels to choose from.", EXAMPLE)
     _check(labels)
     return labels
 
@@ -83,7 +83,7 @@ def _check(labels: Sequence[str]) -> None:
     if len(labels) == 1:
         raise BadInput(
             f"{labels[0]!r} is the only label, so everything would get it.",
-            f"Name at least two. {_EXAMPLE}",
+            f"Name at least two. {EXAMPLE}",
         )
     if len(labels) > limits.LABELS:
         raise LimitExceeded(

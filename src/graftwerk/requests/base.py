@@ -192,6 +192,10 @@ else:
             return GenericAlias(cls, result)
 
 
+_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".csv", ".tsv",
+          ".xlsx", ".parquet", ".jsonl", ".json")  # fmt: skip
+
+
 class Request(_Answered[R_co]):
     """What every command takes; subclasses name in brackets what it answers."""
 
@@ -216,9 +220,13 @@ class Request(_Answered[R_co]):
 
         `PathText` does the same for paths that are texts.
         """
-        if holds_path(cls.model_fields[info.field_name].annotation):
+        field = cls.model_fields[info.field_name]
+        if holds_path(field.annotation):
             if value == "":
                 raise ValueError("it must not be empty")
+            folder = re.match("(?:output )?folder ?(?:for|;)", field.description or "")
+            if folder and str(value).lower().endswith(_FILES):
+                raise ValueError(f"it names a folder; {value} looks like a file")
             return _possible_path(value)
         return value
 

@@ -284,4 +284,10 @@ def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadIn
         return BadInput(f"there is no file to read in {named}.", "Name files or other folders.")
     shown = "; ".join(f"{skip.path}: {skip.reason}" for skip in skipped[:3])
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return BadInput(f"no file in {named} can be stored: {shown}{more}", "Name other files.")
+    hint = "Name other files."
+    if any(skip.reason.startswith("is an image") for skip in skipped):
+        hint = (
+            "Name an encoder of images: for photographs --encoder imagenet (graft models fetch "
+            "imagenet, 17 MB), for Blocks scenes --encoder builtin/blocks-clip."
+        )
+    return BadInput(f"no file in {named} can be stored: {shown}{more}", hint)

@@ -56,6 +56,8 @@ def test_a_forecast_beside_the_baselines(hourly, series_folder, tmp_path):  # no
         assert image.size[0] == 960
     shown = "\n".join(forecast_lines(result))
     assert "backtest: 5 forecasts of 24 values" in shown
+    assert "and 12 more\n" in shown
+    shown = "\n".join(forecast_lines(result.model_copy(update={"out": None})))
     assert "and 12 more; --out FILE.csv writes all" in shown
 
 
@@ -165,3 +167,29 @@ def test_fit_names_forecast_where_labels_are_a_series(hourly):
     words = f"graft forecast {hourly} --target load --horizon 48"
     with pytest.raises(BadInput, match=words):
         run_fit(gw.Fit(data=str(hourly), target="load", out=hourly.parent / "fit"), Silent())
+
+
+def test_the_season_is_looked_for_beside_the_covariates(series_folder):  # noqa: F811
+    time = np.arange(160)
+    promo = (time % 5 == 0).astype(float)
+    series = 20 + 2 * np.sin(2 * np.pi * time / 7) + 10 * promo
+    forecaster = gw.Forecaster(str(series_folder), suggested=(7, 365))
+    assert forecaster.seasons(series[:150]) == (1, 1)
+    found = forecaster.predict(series[:150], 10, covariates={"promo": promo})
+    assert found.season == 7
+    assert np.abs(found.median - series[150:]).max() < 2
+
+
+def test_counts_are_not_forecast_below_0(series_folder):  # noqa: F811
+    values = np.array([*range(40, 0, -1), 0, 1, 0, 2, 0], dtype=float)
+    forecaster = gw.Forecaster(str(series_folder))
+    assert forecaster.predict(values, 12).quantiles.min() == 0
+    assert forecaster.predict(values - 1, 12).quantiles.min() < -1
+
+
+def test_two_years_are_too_short_to_find_a_season(write_table, series_folder):  # noqa: F811
+    rows = [[f"{2020 + n // 12}-{n % 12 + 1:02}", n % 12 + n % 5] for n in range(24)]
+    path = write_table(["month", "x"], rows)
+    note = "a season of 12 steps cannot be tested on 24 values; --season 12 assumes one"
+    assert note in run(path, series_folder, horizon=6).notes
+    assert note not in run(path, series_folder, horizon=6, season=12).notes

@@ -411,3 +411,9 @@ def test_texts_without_their_images_keep_the_table(docs, encoder):
     Image.new("RGB", (4, 4), "red").save(shown / "a.png")
     (shown / "metadata.jsonl").write_text('{"file_name": "a.png", "caption": "red"}\n')
     assert [skip.path for skip in add(docs).skipped] == [str(shown / "a.png")]
+
+
+def test_images_alone_name_an_encoder_of_photographs(docs, encoder):
+    Image.new("RGB", (8, 8)).save(docs.parent / "photo.jpg")
+    with pytest.raises(BadInput, match="for photographs --encoder imagenet"):
+        add(docs.parent / "photo.jpg")

@@ -114,3 +114,17 @@ def test_the_card_of_the_static_encoder():
     card = look_at("static")
     assert card.details["rescorer"] == "builtin/minilm"
     assert card.parameters == 30_522 * 384
+
+
+def test_a_language_model_is_no_encoder(tmp_path, monkeypatch):
+    from tests.networks import write_language_model
+
+    from graftwerk.models import encoders, onnx_text
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(onnx_text, "_write_graph", lambda *_: pytest.fail("exported"))
+    folder = write_language_model(tmp_path / "writer")
+    card = look_at(folder)
+    assert (card.kind, card.dimension, card.reads) == ("language model", None, ["text"])
+    assert card.parameters > 0 and card.details["context"] == "64 tokens"
+    assert encoders.load_encoder(str(folder)).backend == "pytorch"  # and no graph is tried

@@ -9,7 +9,7 @@ from tests.hostile.make import png_of
 
 from graftwerk import limits
 from graftwerk.data import images
-from graftwerk.data.documents.formats import is_image_path
+from graftwerk.data.documents.formats import IMAGES, SUFFIXES, is_image_path
 from graftwerk.data.images import FORMATS, open_image, read_image
 from graftwerk.errors import BadFile, LimitExceeded
 
@@ -178,3 +178,7 @@ def test_the_hash_is_that_of_the_decoded_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "read_bytes", once)
     opened = open_image(str(path))
     assert (opened.image.getpixel((0, 0)), opened.sha256) == ((255, 0, 0), digest)
+
+
+def test_endings_are_listed_by_use():
+    assert IMAGES[:5] == (".jpg", ".jpeg", ".png", ".webp", ".tif") and SUFFIXES[0] == ".md"

@@ -181,7 +181,8 @@ def test_a_column_that_is_not_there_names_those_that_are(tmp_path):
 
 def test_data_of_another_kind_than_the_model_reads(pictures, texts):
     with pytest.raises(
-        BadInput, match=r"holds images.* reads texts\. .*--model builtin/blocks-clip"
+        BadInput,
+        match=r"holds images.* reads texts\. .*--model imagenet .*--model builtin/blocks-clip",
     ):
         read_examples(pictures, TEXT)
     paths = write_csv(pictures / "t.csv", [("cat/a.png", "x"), ("dog/c.png", "y")], ("f", "label"))

@@ -42,6 +42,8 @@ DAYS = ["2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06", "2
         (["Q3 2025", "Q4 2025", "Q1 2026"], "1 quarter", "2026-04-01"),
         (["2025M11", "2025M12", "2026M01"], "1 month", "2026-02-01"),
         (["11/2025", "12/2025", "01/2026"], "1 month", "2026-02-01"),
+        ([f"01/{n % 12 + 1:02}/{2018 + n // 12}" for n in range(24)], "1 month", "2020-01-01"),
+        (["202311", "202312", "202401"], "1 month", "2024-02-01"),
     ],
 )
 def test_times_in_the_forms_that_people_write(write_table, times, step, after):
@@ -234,3 +236,29 @@ def test_the_plot_names_the_times(tmp_path, monkeypatch):
     drawn.clear()
     plot.plot_forecast(series.values, ahead, None, [0.1, 0.5, 0.9], 12, "x", None)
     assert "labels" not in drawn
+
+
+@pytest.mark.parametrize(
+    ("times", "step"),
+    [(["Jan 2018", "Feb 2018", "Mar 2018"], "1 month"), (["2023-W01", "2023-W02"], "1 week")],
+)
+def test_texts_that_are_times_are_the_times_under_any_name(write_table, times, step):
+    series = read_series(write_table(["when", "x"], list(zip(times, range(3), strict=False))), None)
+    assert (series.name, series.step.words) == ("x", step)
+
+
+def test_an_ambiguous_date_is_shown_by_one_that_differs(write_table):
+    rows = [[f"01/{n + 1:02}/2018", n] for n in range(12)]
+    series = read_series(write_table(["date", "x"], rows), None)
+    assert series.step.words == "1 day"
+    assert "day and month could be either; 01/02/2018 is read as 2018-01-02" in series.notes
+
+
+@pytest.mark.parametrize("word", ["NA", "N/A", "null", "NaN", "-"])
+def test_words_for_nothing_are_empty_cells(write_table, word):
+    rows = [[t, word if n == 5 else n] for n, t in enumerate(hours(20))]
+    path = write_table(["date", "x"], rows)
+    with pytest.raises(BadInput, match="empty in 1 of 20 rows") as raised:
+        read_series(path, None)
+    assert "--gaps fill" in raised.value.hint
+    assert read_series(path, None, gaps="fill").values.tolist() == list(range(20))

@@ -171,3 +171,24 @@ def test_checks_that_noise_passes_give_no_verdict(folder, tmp_path):
     )
     assert report.self_test.noise < 0.5 and not report.self_test.passed
     assert report.pictures[0].verdict == "no verdict"
+
+
+def test_a_photograph_is_cropped_as_its_classifier_does(folder, tmp_path):
+    import colorsys
+
+    set_processor(folder, size={"shortest_edge": 32}, image_processor_type="BitImageProcessor",
+                  do_center_crop=True, crop_size={"height": 32, "width": 32})  # fmt: skip
+    write_real(tmp_path / "real")
+    colors = [colorsys.hsv_to_rgb(n / 96, 1, 1) for n in range(96)]
+    wide = Image.fromarray((np.array([colors] * 32) * 255).astype(np.uint8))
+    wide.save(tmp_path / "wide.png")
+    report = graftwerk.run(
+        graftwerk.GuideCheck(
+            images=[tmp_path / "wide.png"], guide_model=folder, class_="cat",
+            real=tmp_path / "real", device="cpu",
+        )
+    )  # fmt: skip
+    logits = as_logits(load_encoder(str(folder), device="cpu")).encode_images([wide])
+    expected = torch.from_numpy(logits).softmax(dim=-1)[0, 0]
+    guide = next(one for one in report.pictures[0].witnesses if one.name == "guide")
+    assert guide.reading == pytest.approx(float(expected), abs=1e-3)

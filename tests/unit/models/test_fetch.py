@@ -383,3 +383,16 @@ def test_every_line_of_the_table_is_whole():
         for part in entry.parts:
             assert part.package.count("==") == 1 and len(part.archive) == len(part.sha256) == 64
         assert entry.licence and entry.changed and name.islower()
+
+
+def test_a_full_disk_is_told_as_such():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from graftwerk.models.fetching import convert\n"
+        "def full(*_): raise ValueError('I/O error: No space left on device (os error 28)')\n"
+        "convert.CONVERTERS['hed'] = full; sys.argv[1:] = ['', 'hed', '/nowhere']; convert.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert json.loads(done.stdout)["errno"] == "28"

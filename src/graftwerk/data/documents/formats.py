@@ -35,11 +35,11 @@ _PARSERS = {
     ".jsonl": "data.documents.tables:read_jsonl",
     ".parquet": "data.documents.tables:read_parquet",
     **dict.fromkeys(
-        ".png .jpg .jpeg .webp .gif .bmp .tif .tiff .heic .heif .avif".split(),  # noqa: SIM905
+        ".jpg .jpeg .png .webp .tif .tiff .gif .bmp .heic .heif .avif".split(),  # noqa: SIM905
         "data.images:image_document",
     ),
 }
-SUFFIXES = tuple(sorted(_PARSERS))
+SUFFIXES = tuple(_PARSERS)  # in the order of messages: the usual ones of each kind first
 _NAME = re.compile(r"[a-zA-Z0-9_À-ɏ.~/\\:@+-]{1,255}")  # scripts without spaces are sentences
 _PATH = re.compile(r"[/\\]|\.[a-z][a-z0-9]{1,7}$", re.IGNORECASE)
 IMAGES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:"))

@@ -188,11 +188,11 @@ def read_table(
         sheets = read_sheets(path.name, content, reading, known)
         table = _as_table(path, sheets, reading, cells, known)
     else:
+        hint = f"Give a folder of class folders, a zip of one, or {' '.join(SUFFIXES)}"
+        if suffix in {".txt", ".md"}:
+            hint += f"; for a language model: graft lora train {path} --task write --model MODEL"
         raise BadFile(
-            f"{path.name!r} is not a table that can be read.",
-            folders.hint_for(
-                path, f"Give a folder of class folders, a zip of one, or {' '.join(SUFFIXES)}."
-            ),
+            f"{path.name!r} is not a table that can be read.", folders.hint_for(path, f"{hint}.")
         )
     if not table.places:
         raise BadInput(f"{path.name} contains no row.", "Give a table with rows.")

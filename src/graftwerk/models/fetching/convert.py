@@ -29,7 +29,8 @@ def main() -> None:
     for descriptor in (0, 1, 2):  # discard what libraries print
         os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
     try:
-        CONVERTERS[converter](Path(target), [Path(source) for source in sources])
+        with files.disk_errors():
+            CONVERTERS[converter](Path(target), [Path(source) for source in sources])
         reply: Mapping[str, str] = {}
     except GraftError as error:
         reply = error.to_json()

@@ -54,8 +54,8 @@ _UNFINISHED = re.compile(
 )
 _LEAST = 6  # digits of a mark that are no accident
 _SPAN = 40  # tokens that repeat what stands before them
-_TIMES = 4  # copies of a stretch; of a long one two, since none is written twice by intent
-_LONG = 64  # tokens from which a stretch is long
+_TIMES = 4  # copies of a short stretch
+_LONG = 48  # tokens that nobody writes twice by intent: a long stretch that begins again
 
 
 def without_marks(pieces: Iterable[str], mark: str) -> Iterator[str]:
@@ -86,8 +86,8 @@ def repeats(tokens: Sequence[int]) -> bool:
     (True, False)
     """
     end = len(tokens)
-    for period in range(1, end // 2 + 1):
-        span = max(_SPAN, period * (_TIMES - 1)) if period < _LONG else period
+    for period in range(1, end):
+        span = max(_SPAN, period * (_TIMES - 1)) if period < _LONG else _LONG
         if end < span + period:
             continue
         if all(tokens[end - n] == tokens[end - n - period] for n in range(1, span + 1)):

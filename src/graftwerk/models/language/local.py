@@ -10,7 +10,7 @@ from ...types import Prompt
 from ..checkpoint import ModelFolder, open_folder
 from ..hub import loading, locate, within
 from ..text_encoder import tokenize
-from ..transformers import choose_device, load_network, quiet
+from ..transformers import causal_class, choose_device, load_network, quiet
 from . import repeats, without_marks
 
 _REPLACEMENT = "\ufffd"  # what a tokenizer shows for half a character
@@ -25,20 +25,14 @@ def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWrite
         return LocalWriter(name, model, tokenizer, max_tokens)
 
 
-_ENCODERS = ("bert", "electra", "ernie", "roformer", "big_bird", "data2vec")
-
-
 def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:
     """Load a causal language model and its tokenizer with the transformers library."""
     import torch
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    kind = folder.model_type
-    class_name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
-    encoder = any(word in kind for word in _ENCODERS) and not folder.config.get("is_decoder")
-    if class_name is None or encoder:
+    class_name = causal_class(folder)
+    if class_name is None:
         raise BadFile(
-            f"model {name!r} is of type {kind!r}, which writes no text.",
+            f"model {name!r} is of type {folder.model_type!r}, which writes no text.",
             "Name the folder of a causal language model, or a small one to try: smollm2 (see graft "
             "models fetch).",
         )

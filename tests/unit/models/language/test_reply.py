@@ -44,14 +44,14 @@ def test_without_a_mark_nothing_waits():
         ([1] * 40, False),
         ([9, 8] + [1, 2, 3, 4, 5] * 9, True),
         ([1, 2, 3, 4, 5] * 8, False),
-        (list(range(60)) * 4, True),
-        (list(range(60)) * 3, False),
+        (list(range(40)) * 4, True),
+        (list(range(40)) * 3, False),  # of short stretches, few copies are not enough
         ([1] * 100 + [2], False),  # it went on to something else
         ([n // 3 for n in range(300)], False),
         ([], False),
         (list(range(100)) * 2, True),
-        ([*range(100), *range(99)], False),
-        (list(range(60)) * 2, False),  # of shorter stretches, two copies are not enough
+        ([*range(200), 7, 7, *range(48)], True),  # a long passage begins again
+        ([*range(200), 7, 7, *range(47)], False),
     ],
 )
 def test_what_repeats(tokens, found):

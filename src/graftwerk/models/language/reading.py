@@ -234,10 +234,10 @@ PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
 # of the trained reader: logit that the passage answers, score of the likeliest span in the
 # sentence, and logarithm of the probability that the answer is in the sentence
 READER_FEATURES = (*FEATURES, "relevance", "span", "share")
-READER_WEIGHTS = (  # mean of those with and without the last three: see bench/fit_reading.py
-    4.05, 5.7, 1.22, 2.58, 1.98, 2.2, -0.78, 2.44, 1.1, 2.45, -1.45, 0.03, 0.04, 0.1,
+READER_WEIGHTS = (
+    4.2, 5.98, 1.07, 2.55, 2.24, 2.16, -0.73, 2.11, 1.13, 2.66, -0.17, 0.03, 0.04, 0.1,
 )  # fmt: skip
-READER_PROBABILITY = (0.22, 0.77, -2.29)
+READER_PROBABILITY = (0.24, 0.82, -2.75)
 _LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})

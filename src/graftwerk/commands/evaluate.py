@@ -38,6 +38,7 @@ from ..metrics.retrieval import (
     token_f1,
 )
 from ..models.encoders import CachingEncoder, encode_image_files, load_encoder, nothing_readable
+from ..models.language.markup import readable
 from ..models.language.reading import list_sentences
 from ..probing.results import ReadoutResult
 from ..rag.results import Answer
@@ -353,7 +354,7 @@ def _judge(
 
 
 def _by_cosine(question: str, answer: Answer, reader: Encoder) -> list[str]:
-    sources = [Source(number, hit) for number, hit in enumerate(answer.hits, 1)]
+    sources = [Source(number, hit) for number, hit in enumerate(readable(answer.hits), 1)]
     texts = list(dict.fromkeys(sentence.text for sentence in list_sentences(sources)))
     if not texts:
         return []

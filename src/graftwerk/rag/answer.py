@@ -6,10 +6,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..errors import WriterFailed
+from ..models.language.markup import readable
+from ..models.language.reader import Reader
 from ..models.language.reading import ExtractiveWriter
 from ..search.results import Hit, SearchResult
 from ..types import Encoder, Monitor, Writer
-from .citations import attribute, check_citations, details_not_in, find_claims, rate_answers
+from .citations import (
+    as_in_files,
+    attribute,
+    check_citations,
+    details_not_in,
+    find_claims,
+    nearest_sentence,
+    rate_answers,
+)
 from .evidence import MEASURE, measure_evidence
 from .prompt import (
     NOT_IN_DOCUMENTS,
@@ -112,15 +122,21 @@ class Asker:
             notes=notes,
         )
         if self.k and (not hits or evidence < self.floor):
-            return answer
+            with watch.time("check"):
+                nearest = nearest_sentence(question, answer.hits, self.reader, self._trained)
+            return answer.model_copy(update={"nearest": nearest})
         return answer.model_copy(update=self._write(question, answer.hits, monitor, watch))
+
+    @property
+    def _trained(self) -> Reader | None:
+        return self.writer.reader if isinstance(self.writer, ExtractiveWriter) else None
 
     def _write(
         self, question: str, hits: Sequence[Hit], monitor: Monitor, watch: Stopwatch
     ) -> dict[str, object]:
         """Return the fields of an answer that was generated and checked."""
         with watch.time("prompt"):
-            context = RetrievedContext(tuple(hits), self.budget, self.writer.count_tokens)
+            context = RetrievedContext(tuple(readable(hits)), self.budget, self.writer.count_tokens)
             prompt, dropped = build_prompt(question, context)
         citations = KnownCitations(source.number for source in prompt.sources)
         pieces = []
@@ -140,8 +156,9 @@ class Asker:
             claims = find_claims(text)
             checked = check_citations(claims, prompt.sources, self.reader)
             found = attribute(claims, prompt.sources, self.reader)
-            trained = self.writer.reader if isinstance(self.writer, ExtractiveWriter) else None
-            rated = rate_answers(question, [*checked, *found], prompt.sources, self.reader, trained)
+            known = (prompt.sources, self.reader, self._trained)
+            rated = rate_answers(question, [*checked, *found], *known)
+            rated = as_in_files(rated, hits)
         return {
             "answer": text,
             "abstained": not text,

@@ -12,10 +12,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..models.language.markup import readable
 from ..models.language.reader import Reader
 from ..models.language.reading import Reading, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
 from ..models.language.spans import READER_SURE, find_cell, find_seen, find_span
+from ..results import Passage
 from ..text_safety import CITATION, strip_controls
 from ..types import Encoder, Source
 from .prompt import numbers_of
@@ -269,6 +271,37 @@ def _rate(
             "answer_end": None if span is None else first + span[1],
         }
     )
+
+
+def nearest_sentence(
+    question: str, passages: Sequence[Passage], encoder: Encoder, reader: Reader | None = None
+) -> CitationReport | None:
+    """Return the sentence of the passages that is likeliest to answer; None if there is none."""
+    sources = [Source(number, one) for number, one in enumerate(readable(passages), 1)]
+    readings = read(question, sources, encoder, reader)
+    if not readings:
+        return None
+    best = readings[0].sentence
+    source = sources[best.number - 1]
+    found = _report(Claim(best.text, ()), source, (best.start, best.end), "verbatim", 1.0)
+    return as_in_files([_rate(question, found, source, readings[:1])], passages)[0]
+
+
+def as_in_files(
+    reports: Sequence[CitationReport], passages: Sequence[Passage]
+) -> list[CitationReport]:
+    """Return the reports with quotes as the files have them, markup included."""
+    text_of = {(one.path, one.start): one.text for one in passages}
+    found = []
+    for report in reports:
+        start, text = max(
+            (start, text)
+            for (path, start), text in text_of.items()
+            if path == report.path and start <= report.start
+        )
+        quote = text[report.start - start : report.end - start]
+        found.append(report.model_copy(update={"quote": quote}))
+    return found
 
 
 _NAME = re.compile(r"(?<=[\w,;)] )[A-Z][\w'’-]+")  # a capital that no sentence begins with

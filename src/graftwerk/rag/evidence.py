@@ -24,6 +24,7 @@ from .. import files
 from ..errors import BadInput
 from ..metrics.intervals import clopper_pearson_upper
 from ..models.language import reading
+from ..models.language.markup import readable
 from ..models.language.sentences import (
     DIVIDED,
     content_stems,
@@ -184,6 +185,8 @@ def measure_evidence(
     """
     if not hits:
         return 0.0
+    if measure == MEASURE:
+        hits = readable(hits)
     find = find_features if measure == MEASURE else find_features_1
     features = find(question, hits, encoder)
     logit = INTERCEPT[measure] + sum(

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 
 from .. import limits
 from ..errors import BadInput, Failure, WriterFailed
+from ..models.language.markup import MASK
 from ..models.language.sentences import split_sentences
 from ..results import Passage
 from ..text_safety import (
@@ -130,7 +131,7 @@ def _render(question: str, passages: Sequence[Passage], mark: str) -> str:
 
 
 def _document_text(passage: Passage) -> str:
-    text = passage.text.strip()
+    text = passage.text.replace(MASK, "").strip()
     last_heading = passage.heading.rsplit(" > ", 1)[-1]
     if not passage.heading or last_heading in text.split("\n", 1)[0]:
         return text

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..models.language.markup import MASK, without_markup
 from ..results import Report, with_position
 from ..search.results import Hit
 from ..text_safety import as_html, html_table, shortened
@@ -38,7 +39,8 @@ class CitationReport(Report):
         """Return the most likely answer in the quote; empty without one."""
         if self.answer_start is None or self.answer_end is None:
             return ""
-        return self.quote[self.answer_start - self.start : self.answer_end - self.start]
+        span = self.quote[self.answer_start - self.start : self.answer_end - self.start]
+        return without_markup(span, self.path, self.answer_start).replace(MASK, "")
 
     @property
     def location(self) -> str:
@@ -91,6 +93,11 @@ class Answer(Report):
         default=[],
         description="numbers, dates and names of the answer that stand neither in a passage sent "
         "nor in the question",
+    )
+    nearest: CitationReport | None = Field(
+        default=None,
+        description="when abstained: the sentence of the passages that is likeliest to answer, "
+        "which may well not",
     )
     hits: list[Hit] = Field(description="the passages found")
     dropped: list[Dropped] = Field(description="what did not fit the token budget")

@@ -12,7 +12,7 @@ its passage. The coefficients were fitted by `bench/fit_reading.py` on the quest
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from ...data.documents.formats import is_table_path
 from ...errors import BadInput
 from ...text_safety import CITATION
 from ...types import Encoder, Prompt, Source, Vectors
+from .markup import MASK
 from .reader import PassageReading, Reader
 from .sentences import NUMBER_WORDS, content_stems, covered, rarity, split_sentences, split_words
 
@@ -183,6 +184,7 @@ class Sentence:
         heading: headings above it.
         before: the sentence before it in the passage.
         rank: of the passage among the sources, from 0.
+        items: the first items of the list that it introduces, with their marks.
     """
 
     text: str
@@ -192,6 +194,7 @@ class Sentence:
     heading: str
     before: str
     rank: int
+    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,8 @@ _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})
 _HEADING_MARK = re.compile(r"#{1,6}\s")
 _NUMBERED = re.compile(rf"\d[\d.]*\s+(?!(?i:{_MONTH})\b)(?=[A-Z])")
+_CODE = re.compile(r"<[/?!]?\w[^\n]*>$")  # a line of XML
+_POINTS = re.compile(r"\(?(?:See|Refer to|Read more|For (?:more|further|details)\b)")
 _LIST_MARK = re.compile(r"(?:[-*+•>|]\s+|\(?\d{1,3}[.)]\s+)+")
 
 
@@ -346,23 +351,33 @@ def find_features(
 
 def list_sentences(sources: Sequence[Source]) -> list[Sentence]:
     """Return all sentences of all sources in order; headings with a mark are left out."""
-    sentences = []
+    sentences: list[Sentence] = []
     for rank, source in enumerate(sources):
         text, heading = source.passage.text, source.passage.heading
-        before = ""
+        before, introduces = "", -1  # where in `sentences` the one before a list is
         # a row of a table is one statement: the value asked for stands beside what it is of
         spans = [(0, len(text))] if is_table_path(source.passage.path) else split_sentences(text)
         for start, end in spans:
-            written = " ".join(CITATION.sub("", text[start:end]).split())
+            written = CITATION.sub("", text[start:end]).replace(MASK, "")
+            written = " ".join(written.split())
             lead = _LIST_MARK.match(written)
             quote = (written[lead.end() :] if lead else written).removesuffix(" |")
-            if split_words(quote) and not _HEADING_MARK.match(quote):
+            if split_words(quote) and not _HEADING_MARK.match(quote) and not _CODE.match(quote):
+                if not lead and introduces >= 0 and sentences[introduces].items:
+                    introduces = -1  # the list is over
+                if introduces >= 0 and len(sentences[introduces].items) < _ITEMS:
+                    items = (*sentences[introduces].items, written)
+                    sentences[introduces] = replace(sentences[introduces], items=items)
                 sentences.append(Sentence(quote, source.number, start, end, heading, before, rank))
+                if quote.endswith(":"):
+                    introduces = len(sentences) - 1
             before = quote
     return sentences
 
 
 def _is_sentence(text: str) -> bool:
+    if _POINTS.match(text) or text.endswith("?"):  # where the answer is, or another question
+        return False
     words = len(split_words(text))
     states_figure = words >= 3 and any(character.isdigit() for character in text)  # rows, lists
     states_figure = states_figure and not is_numbered_heading(text)
@@ -373,6 +388,10 @@ def _ends(text: str) -> bool:
     return text.rstrip("\"'”’)*_").endswith((".", "!", "?", "…", ":"))
 
 
+def _ends_claim(text: str) -> bool:
+    return _ends(text) and not text.endswith(":")
+
+
 def is_numbered_heading(text: str) -> bool:
     """Whether a sentence looks like `4 Warehouse inventory`, whose number counts sections."""
     found = _NUMBERED.match(text)
@@ -381,6 +400,7 @@ def is_numbered_heading(text: str) -> bool:
 
 
 _QUOTED = 3
+_ITEMS = 4  # items of a list that are quoted with the sentence that introduces it
 _LEAD = 2.5  # a further sentence whose score is this near to the best one's is quoted too
 _SAME = 0.93  # cosine from which two sentences say the same
 # A sentence that begins so leans on the one before it.
@@ -422,7 +442,9 @@ class ExtractiveWriter:
         quoted = {reading.sentence.text for reading in chosen}
         for position, reading in enumerate(chosen):
             one = reading.sentence
-            line = f"{one.text} [{one.number}]"
+            parts = [one.text, *one.items]
+            marked = [part + f" [{one.number}]" * _ends_claim(part) for part in parts[:-1]]
+            line = " ".join([*marked, f"{parts[-1]} [{one.number}]"])
             if _LEANS.match(one.text) and one.before and one.before not in quoted:
                 line = f"{one.before} [{one.number}] {line}"
             yield f"\n{line}" if position else line
@@ -433,6 +455,8 @@ class ExtractiveWriter:
         for one in readings:
             if len(chosen) == _QUOTED or one.score < readings[0].score - _LEAD:
                 break
-            if all(float(other.vector @ one.vector) < _SAME for other in chosen):
+            shown = [item for other in chosen for item in other.sentence.items]
+            again = any(item.endswith(one.sentence.text) for item in shown)
+            if not again and all(float(other.vector @ one.vector) < _SAME for other in chosen):
                 chosen.append(one)
         return chosen

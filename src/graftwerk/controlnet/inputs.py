@@ -257,11 +257,7 @@ _DECAY = 0.825
 
 
 def _all_pool(loaded: Sequence[LoadedControl]) -> bool:
-    """Whether all pool: such a branch acts with the prompt only, as in diffusers.
-
-    One beside a branch that does not pool acts on both halves, in diffusers too (which fails if it
-    is the first of them).
-    """
+    """Whether all branches pool: then they act with the prompt only, as in diffusers."""
     found = [one.branch.branch for one in loaded]
     return all(one.pools and not isinstance(one, TransformerBranch) for one in found)
 

@@ -9,8 +9,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tests.pipelines import random_network, tiny_unet
 
+import graftwerk
 from graftwerk import folders
 from graftwerk.controlnet.branch import Shape, make_branch, weights_of
 from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
@@ -179,6 +181,37 @@ def test_pipelines(tmp_path, text_pipeline, count):
     alone = drawn_from(model, dataclasses.replace(plan, control=None), noise)
     assert (ours - expected).abs().max() <= LATENTS
     assert (ours - alone).abs().max() > 0.1  # the controls do something
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+@pytest.mark.parametrize("pools", [(True,), (True, True), (False, True)])
+def test_branches_that_pool_act_on_the_conditional_half(tmp_path, text_pipeline, pools, cfg):
+    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+
+    unet = load_diffusion(str(text_pipeline), "cpu").unet
+    maps, folders = [], [tmp_path / str(n) for n in range(len(pools))]
+    for number, folder in enumerate(folders):
+        network = controlnet_of(unet, 10 + number)
+        network.register_to_config(global_pool_conditions=pools[number])
+        network.save_pretrained(folder)
+        pixels = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE), np.uint8)
+        maps.append(Image.fromarray(pixels).convert("RGB"))
+    ours = graftwerk.Pipeline(str(text_pipeline), device="cpu")
+    noise = ours.noise(1, seed=5) / ours.sigmas(25)[0]
+    for folder, image in zip(folders, maps, strict=True):
+        branch = graftwerk.ControlNet(folder, condition="depth")
+        ours = ours.with_(branch(image, is_map=True))
+    options = {"steps": STEPS, "cfg": cfg, "seed": 5, "check": False}
+    found = ours.generate("a red cube", n=1, sampler="model", schedule="model", **options)
+    theirs = StableDiffusionControlNetPipeline.from_pretrained(
+        text_pipeline, controlnet=[ControlNetModel.from_pretrained(folder) for folder in folders]
+    )
+    theirs.set_progress_bar_config(disable=True)
+    expected = theirs(
+        "a red cube", image=maps, num_inference_steps=STEPS, guidance_scale=cfg, latents=noise
+    ).images[0]
+    difference = np.asarray(found.images[0]).astype(int) - np.asarray(expected)
+    assert np.abs(difference).max() <= 1
 
 
 def drawn_from(model, plan, noise):

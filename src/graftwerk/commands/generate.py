@@ -271,11 +271,11 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     from ..data.images import ImageNotes, read_image
     from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
-    from ..generation.authenticity import LIMIT, open_realism_check
+    from ..generation.authenticity import LIMIT, draws_blocks, open_realism_check
     from ..generation.guidance_report import chances_of
     from ..generation.guides import GuideModels, Settings
     from ..models.checkpoint import own_classes
-    from ..models.encoders import list_images
+    from ..models.encoders import list_images, note_unlike_blocks
     from ..models.hub import locate
     from ..models.transformers import choose_device
 
@@ -304,6 +304,11 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     if any(image.size != size for image in images):
         how = "cropped and resized" if realism_check.crops else "resized"
         monitor.note(f"images are {how} to {size[0]} x {size[1]} pixels")
+    if real is None and model is not None and draws_blocks(model):
+        note_unlike_blocks(
+            images, "image", model.name, monitor,
+            advice="for others name a folder of real ones: --real", device=model.device,
+        )  # fmt: skip
     pictures = stretch(images, size, realism_check.crops)
     chances = chances_of(models, request.class_, pictures)
     return GuideVerdicts(

@@ -26,6 +26,7 @@ from .branch import Branch
 from .checkpoint import branch_fingerprint, open_branch
 from .control import Controls, Term
 from .spec import ControlInput, NamedImage
+from .transformer import TransformerBranch
 
 
 def require_map(control: ControlInput) -> None:
@@ -242,7 +243,7 @@ def open_controls(
     controls = Controls(
         tuple(terms),
         by_size=guess,
-        prompted_only=guess or mode == "control",
+        prompted_only=guess or _all_pool(loaded) or mode == "control",
         reuse=reuse,
         decay=1.0 if guess or mode == "balanced" else _DECAY,
     )
@@ -253,6 +254,12 @@ def open_controls(
 # 0.825 of the one below it, and where the control is more important, the half of the guidance that
 # is moved away from goes without it.
 _DECAY = 0.825
+
+
+def _all_pool(loaded: Sequence[LoadedControl]) -> bool:
+    """Whether all branches pool: then they act with the prompt only, as in diffusers."""
+    found = [one.branch.branch for one in loaded]
+    return all(one.pools and not isinstance(one, TransformerBranch) for one in found)
 
 
 def _blocks_of(control: ControlInput, count: int) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ Flow matching has another form, `(1 - sigma) * x0 + sigma * noise`, with levels 
 
 import inspect
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -162,9 +163,15 @@ class Noise:
         """Return the diffusers scheduler of the model's configuration, set to `steps` steps.
 
         Raises:
-            BadInput: it does not support that many.
+            BadInput: it does not support that many, or an option of its own configuration.
         """
-        made = make_scheduler(self.name, self.options)
+        try:
+            made = make_scheduler(self.name, self.options)
+        except (ValueError, NotImplementedError) as error:
+            raise BadInput(
+                f"{self.name} of diffusers cannot do this: {str(error).rstrip('.')}.",
+                "Take another --sampler.",
+            ) from error
         spaced = np.linspace(1.0, 1 / steps, steps) if self.even else None
         asked = {"mu": self.shift, "sigmas": spaced} if self.flows else {}
         try:
@@ -315,9 +322,12 @@ def make_scheduler(name: str, options: Mapping[str, Any]) -> Any:
         with _quiet():
             return getattr(diffusers, name)(**options)
     except ImportError as error:
+        library = re.search(r"requires the (\S+) library", str(error))
+        other = "--sampler dpmpp_sde, the same method without it"
         raise BadInput(
-            f"{name} needs a library that is not installed: {error.name or error}.",
-            "Install it, or take another --sampler.",
+            f"{name} needs a library that is not installed: "
+            f"{error.name or (library[1] if library else str(error).strip())}.",
+            f"Install it, or take {other if 'SDE' in name else 'another --sampler'}.",
         ) from error
 
 

@@ -25,6 +25,7 @@ from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
 from ..diffusion.img2img import last_steps
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.placement import is_compiled
 from ..diffusion.prompts import TextReader, TextStates
 from ..diffusion.samplers import Step
 from ..diffusion.sampling import ImageArray, Plan, batches, decode, image_seed, sample_batch
@@ -307,7 +308,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         steps=request.steps,
         perturbation=request.pag,
         perturbed=request.pag_layers,
-        contrasts=tuple(one.contrast(request) for one in steered.weaker),
+        contrasts=steered.contrasts(request, bool(options.regions)),
     )
     return Job(
         request, steered, plan, *size, cut, guide, traces, controls, start, spread.fingerprints
@@ -361,6 +362,11 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
     trained = any(lora.scale for lora in steered.loras)  # a LoRA may know other words
     texts = [] if trained else [request.prompt, request.negative]
     texts += [aim.what for aim in aims if aim.aim == "text"]
+    if any(aim.scale and aim.aim in {"text", "image"} for aim in aims):
+        monitor.note(
+            "--guide text= and image= are not recommended with this model: they push objects out "
+            "of the scene; say it in the prompt, or guide by class="
+        )
     for text in filter(str.strip, texts):
         remark = remark_on(text)
         if remark is not None:
@@ -382,18 +388,23 @@ def _read_prompts(
         return texts, reader.read_nothing(texts), cut
     if not controlled and not options.request.guide:
         monitor.note("no prompt: the model generates whatever it likes")
-    return texts, None, cut
+    nothing = reader.read_nothing(texts)  # an empty prompt, or zeros (SDXL), which differ from it
+    return texts, None if bool(nothing.states.any()) else nothing, cut
 
 
 def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
     """Sample batch by batch; yield the selected images, with controls not measured yet."""
-    monitor.start("generating", job.steps * len(groups))
+    compiling, total = is_compiled(job.model.unet), job.steps * len(groups)
+    monitor.start(*(("compiling", None) if compiling else ("generating", total)))
     for group in groups:
         taken = 0
 
         def watch(step: Step, group: Group = group) -> None:
-            nonlocal taken
+            nonlocal taken, compiling
             taken = step.number
+            if compiling:
+                monitor.start("generating", total)
+                compiling = False
             if job.request.previews is not None:
                 _write_previews(job, job.request.previews, group, step)
             monitor.advance()

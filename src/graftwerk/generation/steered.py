@@ -189,6 +189,17 @@ class SteeredModel:
         terms = tuple(guide.term for guide in self.guides)
         return GradientGuide(terms, watch) if terms else None
 
+    def contrasts(self, request: Generate, in_regions: bool) -> tuple[Contrast, ...]:
+        """Return the weaker models as denoisers; refuse the frozen one if nothing changes it."""
+        better = in_regions or self.controls or any(lora.scale for lora in self.loras)
+        for one in self.weaker:
+            if one.scale and not better and one.model.fingerprint == self.frozen.fingerprint:
+                raise BadInput(
+                    f"the weaker model {one.model.name} of --autoguide is the one that generates.",
+                    "Name a smaller or less trained model of the same latents.",
+                )
+        return tuple(one.contrast(request) for one in self.weaker)
+
     def without(self, part: object) -> "SteeredModel":
         """Return the model without one of its adapters."""
         return SteeredModel(

@@ -32,10 +32,7 @@ def validate(request: Generate, *, from_record: bool = False) -> parsed.Generati
         request,
         None if request.init is None else controlling.read_named(request.init),
         None if request.inpaint is None else controlling.read_mask(request.inpaint),
-        tuple(
-            parsed.Region(prompt, controlling.read_mask(mask))
-            for prompt, mask in map(parsed.parse_region, request.region)
-        ),
+        tuple(map(_read_region, request.region)),
     )
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
@@ -119,6 +116,15 @@ def _read_guide(guide: parsed.Guide, request: Generate) -> parsed.Guide:
     if guide.aim == "class":
         require_class(guide.what, request.guide_model, request.guide_labels)
     return parsed.read_guide(guide)
+
+
+def _read_region(entry: str) -> parsed.Region:
+    from ..controlnet.inputs import mask_of  # imports PyTorch, but loads no network
+
+    prompt, path = parsed.parse_region(entry)
+    mask = controlling.read_mask(path)
+    mask_of([mask], mask.image.size, "cpu")  # refuses one that is black
+    return parsed.Region(prompt, mask)
 
 
 def _open_weaker(entry: str) -> tuple[parsed.LoraSpec, checkpoint.PipelineFolder]:

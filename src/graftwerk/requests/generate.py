@@ -283,8 +283,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     compile: Advanced[bool] = Field(
         default=False,
         description=(
-            "compile the U-Net or transformer (torch.compile): takes a minute or more, then each "
-            "step is faster on a GPU"
+            "compile the U-Net or transformer (torch.compile): takes a minute or more, several on "
+            "a CPU, then each step is faster on a GPU"
         ),
     )
     eta: Advanced[float] = Field(

@@ -20,7 +20,7 @@ def require_sampler(name: str, eta: float) -> None:
     if name not in SAMPLERS:
         raise UnknownName("sampler", name, SAMPLERS)
     if eta and name not in _WITH_ETA:
-        raise BadInput(f"sampler {name!r} takes no eta ({eta}).", "Use --sampler ddim for eta.")
+        raise BadInput(f"sampler {name!r} takes no eta ({eta}).", "Use --sampler ddim or tcd.")
 
 
 def parse_interval(text: str | None) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support import Recorder
 
 import graftwerk
 from graftwerk.blocks.renderer import render
@@ -103,6 +104,18 @@ def test_a_check_without_a_class_asks_no_guide_and_of_the_judge_the_composition_
     report = generate.run_guide_check(graftwerk.GuideCheck(images=[str(real)]), Silent())
     names = [check.name for check in report.pictures[0].witnesses]
     assert names == ["composition", "residual", "spectrum", "neighbours"]
+
+
+def test_images_of_another_world_are_told(real, tmp_path):
+    other = tmp_path / "other.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(other)
+    for path, count in ((real, 0), (other, 1)):
+        monitor = Recorder()
+        generate.run_guide_check(graftwerk.GuideCheck(images=[str(path)]), monitor)
+        found = [note for note in monitor.notes if "unlike the Blocks scenes" in note]
+        assert len(found) == count
+        assert all("--real" in note for note in found)
 
 
 def test_a_contact_sheet_is_left_out_of_a_folder_and_judged_when_named(real):

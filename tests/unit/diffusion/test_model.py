@@ -2,9 +2,11 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
+import graftwerk as gw
 from graftwerk.diffusion.guidance import Guidance, compose
 from graftwerk.diffusion.noise_schedule import final, initial, noise_levels
 from graftwerk.diffusion.pipeline import load_diffusion
@@ -92,6 +94,20 @@ def test_stable_diffusion_xl(xl_pipeline) -> None:
     assert (sampled - latents).abs().max() <= TOLERANCE * latents.abs().max()
     # no prompt is all zeros for this model, a negative prompt is not
     assert not model.reader.read_nothing(texts).states.any()
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_an_empty_prompt_of_xl_is_read_and_moved_away_from_zeros(xl_pipeline, cfg) -> None:
+    from diffusers import StableDiffusionXLPipeline
+
+    pipeline = quiet(StableDiffusionXLPipeline.from_pretrained(xl_pipeline, add_watermarker=False))
+    ours = gw.Pipeline(xl_pipeline, device="cpu")
+    start = ours.noise(1, seed=5) / ours.sigmas(25)[0]
+    given = {"num_inference_steps": STEPS, "guidance_scale": cfg, "height": 16, "width": 16}
+    theirs = pipeline("", latents=start, **given).images[0]
+    options = {"n": 1, "steps": STEPS, "seed": 5, "cfg": cfg, "check": False}
+    found = ours.generate("", sampler="model", schedule="model", **options).images[0]
+    assert np.abs(np.asarray(theirs).astype(int) - np.asarray(found)).max() <= 1
 
 
 def test_pixels(pixel_pipeline) -> None:

@@ -139,6 +139,11 @@ import sys
 import torch
 
 import graftwerk as gw
+from graftwerk.types import Silent
+
+class Telling(Silent):
+    def start(self, task, total=None):
+        print(task, file=sys.stderr)
 
 if sys.argv[2] == "no compiler":
     from torch._inductor import cpp_builder
@@ -151,7 +156,9 @@ if sys.argv[2] == "no compiler":
     cpp_builder.get_cpp_compiler = none
 given = {"n": 1, "steps": 3, "seed": 3, "cfg": 1.0}
 try:
-    made = gw.Pipeline(sys.argv[1], device="cpu", compile=True).generate("a red cube", **given)
+    made = gw.Pipeline(sys.argv[1], device="cpu", compile=True).generate(
+        "a red cube", monitor=Telling(), **given
+    )
 except gw.GraftError as error:
     raise SystemExit(str(error)) from error
 plain = gw.Pipeline(sys.argv[1], device="cpu").generate("a red cube", **given)
@@ -172,6 +179,7 @@ def test_a_compiled_network(text_pipeline, compiler) -> None:
     if compiler == "compiler":
         difference, equal, graphs = made.stdout.split()
         assert int(difference) <= 1
+        assert "compiling\ngenerating\n" in made.stderr
         assert (equal, graphs) == ("False", "1")  # other kernels; one graph for all steps
     else:
         assert made.returncode == 1

@@ -63,12 +63,14 @@ def test_everything_works_in_bfloat16(text_pipeline, tmp_path):
     network = pipe.steered.frozen
     assert {weight.dtype for weight in network.unet.parameters()} == {torch.bfloat16}
     control = gw.ControlNet(tmp_path / "branch", condition="depth")
+    unet = pipelines.tiny_unet(block_out_channels=(16, 16), attention_head_dim=4)
+    weak = pipelines.write_text_pipeline(tmp_path / "weak", unet=unet)
     for adapter in (
         gw.Lora(tmp_path / "lora"),
         control(LOOK),
         control(LOOK, mask=LOOK),
         gw.Guide(lambda images: -images.mean(dim=(1, 2, 3)), 5.0, reads="images"),
-        gw.Autoguide(text_pipeline, 0.5),
+        gw.Autoguide(weak, 0.5),
     ):
         made = pipe.with_(adapter).generate("a red cube", pag=1.0, cfg_rescale=0.5, **GIVEN)
         assert made.latents.dtype == torch.float32

@@ -3,9 +3,11 @@
 `python -m bench schedulers` compares every combination; here is one of each kind.
 """
 
+import copy
 import importlib
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import diffusers
@@ -15,6 +17,7 @@ from tests.pipelines import SCHEDULER, noise_of
 
 from bench.schedulers import PIPELINE, SCHEDULERS, STEPS, Pair
 from graftwerk.diffusion.noise_schedule import initial, noise_levels, own_levels, read_noise
+from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.diffusion.samplers import find_sampler, sample_ddim, sample_euler
 from graftwerk.diffusion.unet import NetworkDenoiser
 from graftwerk.errors import BadFile, BadInput
@@ -293,3 +296,50 @@ def test_eta_and_steps_that_a_scheduler_does_not_take(pair) -> None:
 
 def test_every_class_that_is_read_is_one_of_diffusers() -> None:
     assert all(hasattr(diffusers, name) for name in SCHEDULERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("DPMSolverMultistepScheduler", "dpmsolver"),
+        ("DPMSolverSinglestepScheduler", "sde-dpmsolver"),
+        ("SASolverScheduler", "dpmsolver"),
+        ("DEISMultistepScheduler", "sde-dpmsolver"),
+    ],
+)
+def test_an_option_that_diffusers_refuses_is_an_error_of_the_input(name, kind) -> None:
+    noise = noise_of(_class_name=name, algorithm_type=kind)
+    with pytest.raises(BadInput, match=f"{name} of diffusers.*{kind}.*Take another --sampler"):
+        noise_levels(noise, STEPS, "model", "model")
+
+
+def test_a_missing_library_is_named_in_one_line_with_what_goes_without_it() -> None:
+    with pytest.raises(BadInput) as caught:
+        noise_of(_class_name="DPMSolverSDEScheduler")
+    expected = (
+        "needs a library that is not installed: torchsde. Install it, or take --sampler dpmpp"
+    )
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"clip_sample": True}, {"thresholding": True}])
+@pytest.mark.parametrize("steps", [25, 50])
+def test_clipping_at_many_steps_is_that_of_diffusers(pixel_pipeline, options, steps) -> None:
+    """In float64: an untrained network makes more of the last bits at each step that clips."""
+    model = load_diffusion(str(pixel_pipeline), "cpu")
+    noise = noise_of(_class_name="DDIMScheduler", **options)
+    network = copy.deepcopy(model.unet).double()
+    model = replace(model, noise=noise, unet=network)
+    start = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    x, scheduler, clipped = start, noise.scheduler(steps), 0
+    with torch.inference_mode():
+        for time in scheduler.timesteps:
+            step = scheduler.step(network(x, time).sample, time, x)
+            x = step.prev_sample
+            clipped += int((step.pred_original_sample.abs() == 1).sum())
+        sigmas = own_levels(noise, steps)
+        run = find_sampler("model", torch.Generator(), noise=noise, steps=steps)
+        ours = run(model.denoiser(None), initial(start, sigmas[0]), sigmas)
+    assert clipped > steps
+    assert torch.allclose(ours, x, atol=1e-3)

@@ -19,6 +19,8 @@ NOT_POSSIBLE = [
     ({"control": ["foo=HERE"]}, UnknownName, "condition 'foo' is not known"),
     ({"control": ["canny-map=HERE"]}, BadInput, "not a canny map"),
     ({"control": ["canny=HERE"], "branch": ["canny"]}, BadInput, "KIND=FOLDER"),
+    ({"region": ["a cube#BLACK"]}, BadInput, "black all over"),
+    ({"eta": 0.5, "sampler": "euler"}, BadInput, "Use --sampler ddim or tcd"),
     ({"guide": ["class=dragon:10"]}, UnknownName, "class 'dragon' is not known"),
     ({"guide": ["class=red cube"]}, BadInput, "with a finite scale"),
     ({"guide": ["image=missing.png:3"]}, BadFile, "missing.png"),
@@ -51,8 +53,10 @@ def no_network(monkeypatch):
 def test_what_is_refused_at_once(no_network, tmp_path, changes, error, message):
     here = tmp_path / "here.png"
     Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(here)
+    black = tmp_path / "black.png"
+    Image.new("L", (64, 64)).save(black)
     written = {
-        name: [entry.replace("HERE", str(here)) for entry in value]
+        name: [entry.replace("HERE", str(here)).replace("BLACK", str(black)) for entry in value]
         if isinstance(value, list)
         else value
         for name, value in changes.items()
@@ -60,7 +64,7 @@ def test_what_is_refused_at_once(no_network, tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
         request = graftwerk.Generate(prompt="x", out=tmp_path / "a" / "out", **written)
         generate.run_generate(request, Silent())
-    assert list(tmp_path.iterdir()) == [here]
+    assert sorted(tmp_path.iterdir()) == [black, here]
 
 
 @pytest.mark.parametrize(

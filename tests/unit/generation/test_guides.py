@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from tests.support import Recorder
 
 import graftwerk
 from graftwerk.commands.generate import run_generate
@@ -58,6 +59,15 @@ def test_what_is_no_guide(entry):
 def test_another_kind_of_guide_is_refused():
     with pytest.raises(UnknownName, match=r"clas.*Did you mean class"):
         parse_guide("clas=cone:8")
+
+
+def test_sentences_and_images_are_not_recommended_with_the_built_in_model(tmp_path):
+    options = {"steps": 2, "count": 1, "out": tmp_path / "out", "check": False}
+    for guide, count in (("text=a red cube:1", 1), ("text=a red cube:0", 0), ("class=cone:1", 0)):
+        monitor = Recorder()
+        run_generate(graftwerk.Generate(guide=[guide], **options), monitor)
+        found = [note for note in monitor.notes if "say it in the prompt" in note]
+        assert len(found) == count, guide
 
 
 def test_at_scale_0_the_image_is_the_unguided_one(draw, tmp_path):

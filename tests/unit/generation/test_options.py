@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from tests import pipelines
 
 import graftwerk as gw
 from graftwerk.adapters import manifest
@@ -41,14 +42,19 @@ def test_an_option_without_effect_is_refused_and_acts_with_each_of_its_others(na
         require_effect(request, NEEDS, {name}, {other} - {"cfg"}) if other != "cfg" else None
 
 
-def test_a_pipeline_refuses_them_too(text_pipeline) -> None:
+def test_a_pipeline_refuses_them_too(text_pipeline, tmp_path) -> None:
     pipe = gw.Pipeline(text_pipeline, device="cpu")
     for options in ({"reuse": 2}, {"control_mode": "prompt"}, {"cfg": 1.0, "cfg_rescale": 0.5}):
         with pytest.raises(BadValue, match="acts only with"):
             pipe.generate("a cube", **SHORT, **options)
     with pytest.raises(BadValue, match="pag_layers"):
         pipe.denoiser("a cube", pag_layers=["mid"] * 2)
-    weaker = pipe.with_(gw.Autoguide(text_pipeline, 0.5))
+    same = pipe.with_(gw.Autoguide(text_pipeline, 0.5))
+    with pytest.raises(BadInput, match="is the one that generates"):
+        same.generate("a cube", **SHORT)
+    unet = pipelines.tiny_unet(block_out_channels=(16, 16), attention_head_dim=4)
+    weak = pipelines.write_text_pipeline(tmp_path / "weak", unet=unet)
+    weaker = pipe.with_(gw.Autoguide(weak, 0.5))
     assert len(weaker.generate("a cube", cfg=1.0, cfg_rescale=0.5, **SHORT)) == 1
     look = Image.radial_gradient("L").resize((16, 16)).convert("RGB")
     options = {"init": look, "mask": look, "paste": False}

@@ -129,8 +129,9 @@ def _answer(report: "Answer", streamed: bool) -> list[str]:
             _dim(f"threshold: {report.calibration}"),
         ]
         if report.nearest is not None:
-            lines.append(_dim(f"nearest: {_rated(report.nearest)}"))
-            lines.append(f'  "{printable(shortened(report.nearest.claim, 160))}"')
+            near = report.nearest
+            lines.append(_dim(f"nearest: {_location(near.path, near.line, near.page)}"))
+            lines.append(_dim(f'  "{printable(shortened(near.claim, 160))}"'))
         return lines
     if not streamed:
         lines += [printable(report.answer, keep_lines=True), ""]
@@ -165,17 +166,13 @@ def _answer(report: "Answer", streamed: bool) -> list[str]:
 
 def _citation(report: "CitationReport") -> str:
     """Where a citation leads, how probably that answers, and how the sentence relates to it."""
-    joint = "  " if report.answers is None else "; "
-    return f"{_rated(report)}{joint}{report.verdict} ({report.similarity:.2f})"
-
-
-def _rated(report: "CitationReport") -> str:
     where = _location(report.path, report.line, report.page)
+    said = f"{report.verdict} ({report.similarity:.2f})"
     if report.answers is None:
-        return where
+        return f"{where}  {said}"
     span = _bold(printable(" ".join(report.span.split()))) if report.answers >= _LIKELY else ""
     shown = f" ({span})" if span else ""
-    return f"{where}  answers the question: {report.answers:.2f}{shown}"
+    return f"{where}  answers the question: {report.answers:.2f}{shown}; {said}"
 
 
 @_form

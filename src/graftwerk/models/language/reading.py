@@ -401,7 +401,7 @@ def is_numbered_heading(text: str) -> bool:
 
 _QUOTED = 3
 _ITEMS = 4  # items of a list that are quoted with the sentence that introduces it
-_LEAD = 2.5  # a further sentence whose score is this near to the best one's is quoted too
+_LEAD = 3.0  # a further sentence whose score is this near to the best one's is quoted too
 _SAME = 0.93  # cosine from which two sentences say the same
 # A sentence that begins so leans on the one before it.
 _LEANS = re.compile(

@@ -39,6 +39,12 @@ SECTIONS = {
         {},
         f"graft fit images --task generate --how lora --steps {steering.LORA_STEPS} --out lora",
     ),
+    "photographs": (
+        steering.optimize_photographs,
+        {},
+        f'graft invert --to "class={steering.FLOWER}" --space pixel --guide-model imagenet '
+        f"--steps {steering.FLOWER_STEPS}",
+    ),
     "inside": (
         images.probe_images,
         {},
@@ -71,7 +77,7 @@ def _shortened(content: dict) -> dict:
         content["rows"] = [
             [kind, [generation(one) for one in reports]] for kind, reports in content["rows"]
         ]
-    elif "tuned" not in content:
+    elif "tuned" not in content and "noise" not in content:
         content["generated"] = [generation(one) for one in content.get("generated", [])]
     for study in content.get("studies", []):
         study["read"]["moved"] = []

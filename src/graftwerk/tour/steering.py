@@ -23,13 +23,14 @@ from ..generation.results import Generation
 from ..requests.control import ControlAblation, ControlTrain, GuideSweep, Invert, MakeCondition
 from ..requests.finetune import Fit
 from ..requests.generate import Generate
-from ..requests.models import BlocksRender, Tour
+from ..requests.models import BlocksRender, Classify, Tour
 from ..types import Monitor, Silent
 from . import recorded
 
 CLASSES = ("red cube", "yellow sphere", "blue cone")
 GUIDED, SCALE, GUIDE_STEPS, DESCENT = 4, 30, 25, 100
 SWEPT, SCALES = 24, "0,3,30"
+FLOWER, FLOWER_STEPS = "daisy", 40  # a class of ImageNet that scikit-learn has a photograph of
 
 SCENE, SIDE, ADDED_COUNT, LIVE_COUNT = 15, 64, 2, 4
 CONTROL_PROMPTS = (
@@ -77,7 +78,9 @@ def guide_by_gradients(folder: Path, request: Tour, monitor: Monitor) -> dict[st
         )
         pairs.append((label, strawman, _guided(label, SCALE, location, common)))
         monitor.advance()
+    real = recorded.load("photographs", folder)
     shown = {"pairs": pairs, "scale": SCALE, "scales": SCALES, "descent": DESCENT}
+    shown |= {"real": real, "photograph": photograph(folder), "flower": FLOWER}
     if not request.full:
         entry = recorded.load("sweep", folder)
         return {**shown, "source": entry["source"], **entry["content"]}
@@ -91,6 +94,47 @@ def guide_by_gradients(folder: Path, request: Tour, monitor: Monitor) -> dict[st
     )
     swept = generate.run_guide_sweep(requested, monitor)
     return {**shown, "source": None, "swept": swept}
+
+
+def optimize_photographs(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
+    """Optimize noise towards a class of a real classifier, which must have been fetched."""
+    from ..commands import classify
+
+    made = generate.run_invert(
+        Invert(
+            to=f"class={FLOWER}",
+            space="pixel",
+            guide_model="imagenet",
+            steps=FLOWER_STEPS,
+            out=folder / "noise",
+            seed=request.seed,
+            device=request.device,
+        ),
+        monitor,
+    )
+    names = [made.pictures[0], photograph(folder)]
+    found: Any = classify.run_classify(
+        Classify(pictures=names, encoder="imagenet", device=request.device), monitor
+    )
+    certain = [
+        sum(one.probability for one in each.labels if one.label == FLOWER)
+        for each in found.pictures
+    ]
+    return {"noise": made.pictures[0], "losses": [made.losses[0], made.losses[-1]]} | {
+        "certain": dict(zip(("noise", "photograph"), certain, strict=True))
+    }
+
+
+def photograph(folder: Path) -> str:
+    """Write scikit-learn's photograph of a flower into the tour, 256 pixels high."""
+    from sklearn.datasets import load_sample_image
+
+    path = folder / recorded.LOCATION / "flower.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(load_sample_image("flower.jpg"))
+    image.thumbnail((1024, 256))
+    write_image(path, image)
+    return str(path)
 
 
 def _guided(label: str, scale: int, location: Path, common: dict[str, Any]) -> Generation:

@@ -30,7 +30,7 @@ from . import recorded
 CLASSES = ("red cube", "yellow sphere", "blue cone")
 GUIDED, SCALE, GUIDE_STEPS, DESCENT = 4, 30, 25, 100
 SWEPT, SCALES = 24, "0,3,30"
-FLOWER, FLOWER_STEPS = "daisy", 40  # a class of ImageNet that scikit-learn has a photograph of
+FLOWER, FLOWER_STEPS = "daisy", 40  # the class of ImageNet nearest to scikit-learn's photograph
 
 SCENE, SIDE, ADDED_COUNT, LIVE_COUNT = 15, 64, 2, 4
 CONTROL_PROMPTS = (

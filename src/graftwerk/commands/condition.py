@@ -124,8 +124,10 @@ def _make(
         made = conditions.require_map(kind, image, str(request.image))
         return made, "used as given", None, None
     if kind != "canny" or request.estimator is not None:
-        made = conditions.of_image(kind, image, estimator=request.estimator, device=request.device)
-        return made, request.estimator or condition_named(kind).read_by, None, None
+        estimator = request.estimator  # or KIND=MODEL, as in `generate`
+        estimator = None if estimator is None else estimator.removeprefix(f"{kind}=")
+        made = conditions.of_image(kind, image, estimator=estimator, device=request.device)
+        return made, estimator or condition_named(kind).read_by, None, None
     by = f"Canny, thresholds by {settings.unit}"
     if not request.stages:  # stages take ten times the memory
         edges, lows, highs = canny.find_edges(np.asarray(image)[None], settings)

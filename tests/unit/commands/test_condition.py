@@ -8,7 +8,7 @@ import graftwerk
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.conditions.kinds import CONDITIONS
-from graftwerk.errors import BadFile, BadInput, UnknownName
+from graftwerk.errors import BadFile, BadInput, GraftError, UnknownName
 
 
 class Notes:
@@ -214,3 +214,10 @@ def test_boundaries_that_do_not_fit(tmp_path) -> None:
             graftwerk.run(graftwerk.EvalEdges(data=path))
     with pytest.raises(BadFile, match="does not exist"):
         graftwerk.run(graftwerk.EvalEdges(data=tmp_path / "nowhere"))
+
+
+def test_an_estimator_may_be_named_with_its_kind(tmp_path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.png")
+    for named in ("", "depth="):
+        with pytest.raises(GraftError, match=f"'?{tmp_path}/none"):
+            make("depth", tmp_path / "photo.png", tmp_path, estimator=f"{named}{tmp_path}/none")

@@ -112,7 +112,7 @@ def optimize_photographs(folder: Path, request: Tour, monitor: Monitor) -> dict[
         ),
         monitor,
     )
-    names = [made.pictures[0], photograph(folder)]
+    names = [*made.pictures, photograph(folder)]
     found: Any = classify.run_classify(
         Classify(pictures=names, encoder="imagenet", device=request.device), monitor
     )
@@ -120,7 +120,7 @@ def optimize_photographs(folder: Path, request: Tour, monitor: Monitor) -> dict[
         sum(one.probability for one in each.labels if one.label == FLOWER)
         for each in found.pictures
     ]
-    return {"noise": made.pictures[0], "losses": [made.losses[0], made.losses[-1]]} | {
+    return {"noise": names[0], "losses": [made.losses[0], made.losses[-1]]} | {
         "certain": dict(zip(("noise", "photograph"), certain, strict=True))
     }
 

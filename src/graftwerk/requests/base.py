@@ -60,6 +60,8 @@ Control = Annotated[T, OptionGroup("Control")]
 Training = Annotated[T, OptionGroup("Training")]
 LowRank = Annotated[T, OptionGroup("LoRA")]
 Output = Annotated[T, OptionGroup("Output")]
+_FOLDER = object()
+NewFolder = Annotated[T, _FOLDER]  # path of a folder to write, which no ending of files has
 Advanced = Annotated[T, OptionGroup("Advanced")]
 
 POSITIONAL: JsonDict = {"positional": True}
@@ -224,8 +226,7 @@ class Request(_Answered[R_co]):
         if holds_path(field.annotation):
             if value == "":
                 raise ValueError("it must not be empty")
-            folder = re.match("(?:output )?folder ?(?:for|;)", field.description or "")
-            if folder and str(value).lower().endswith(_FILES):
+            if _FOLDER in field.metadata and str(value).lower().endswith(_FILES):
                 raise ValueError(f"it names a folder; {value} looks like a file")
             return _possible_path(value)
         return value

@@ -14,6 +14,7 @@ from .base import (
     Advanced,
     Data,
     Guidance,
+    NewFolder,
     OptionalPath,
     OptionalPathText,
     Output,
@@ -61,7 +62,7 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
         ),
     )
     caption: Data[str | None] = Field(default=None, description="caption to use for all images")
-    out: Output[PathField] = Field(
+    out: Output[NewFolder[PathField]] = Field(
         description="output folder for the branch, its measurements and its checkpoints"
     )
     steps: Steps = Field(default=1_000, description="total training steps")
@@ -138,7 +139,7 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
     caption: Data[str | None] = Field(
         default=None, description="caption to use for all images of DATA"
     )
-    out: Output[PathField] = Field(
+    out: Output[NewFolder[PathField]] = Field(
         description=(
             "output folder for the branches, the table and the contact sheet; finished parts "
             "are reused"
@@ -187,7 +188,7 @@ class ControlExport(Request["graftwerk.controlnet.results.ControlExported"]):
     model: PathText = path_field(
         default=DEFAULT_PIPELINE, description="model that the branch was trained on"
     )
-    out: PathField = Field(description="output folder for the ControlNetModel; new")
+    out: NewFolder[PathField] = Field(description="output folder for the ControlNetModel; new")
 
 
 class ConditionList(Request["graftwerk.conditions.results.ConditionKinds"]):
@@ -327,7 +328,7 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
     real: Guidance[OptionalPath] = path_field(
         default=None, description="folder of real images to compare with; default: Blocks scenes"
     )
-    out: Output[PathField] = path_field(
+    out: Output[NewFolder[PathField]] = path_field(
         default=Path("inverted"), description="output folder for images, film strip and losses"
     )
 
@@ -359,7 +360,7 @@ class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
     guide_interval: Guidance[str | None] = Field(
         default=None, description="noise levels LO:HI (sigma) at which the guide applies"
     )
-    out: Output[PathField] = path_field(
+    out: Output[NewFolder[PathField]] = path_field(
         default=Path("sweep"),
         description="output folder for the curves and one contact sheet per scale",
     )

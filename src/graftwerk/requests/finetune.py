@@ -18,6 +18,7 @@ from .base import (
     Layer,
     LowRank,
     Minutes,
+    NewFolder,
     OptionalPath,
     OptionalPathText,
     Output,
@@ -214,7 +215,7 @@ class Fit(
         "auto of linear and lora, or linear for tables of numbers and few examples; for episodes "
         "of a robot: lora",
     )
-    out: Output[PathField] = Field(description=_OUT)
+    out: Output[NewFolder[PathField]] = Field(description=_OUT)
     sweep: Advanced[bool] = Field(
         default=False,
         description=(
@@ -245,7 +246,7 @@ class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
         description=f"pipeline or language model; default with generate: {DEFAULT_PIPELINE}",
     )
     caption: Caption = None
-    out: Output[PathField] = Field(description=_OUT)
+    out: Output[NewFolder[PathField]] = Field(description=_OUT)
     steps: Steps = Field(default=400, description="optimizer steps")
     batch: Batch = Field(default=8, description="batch size, in images or text windows")
     learning_rate: Rate = 5e-4
@@ -258,7 +259,7 @@ class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
 class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
     """Measure linear, LoRA and full fine-tuning side by side on the same data, and recommend."""
 
-    out: Output[PathField] = path_field(
+    out: Output[NewFolder[PathField]] = path_field(
         default=Path("compare"), description="output folder for the plot and the figures"
     )
     old: Data[OptionalPath] = path_field(
@@ -395,6 +396,6 @@ class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
     plot: Output[OptionalPath] = path_field(
         default=None, description="output file for the plot (PNG)"
     )
-    save: Output[OptionalPath] = path_field(
+    save: Output[NewFolder[OptionalPath]] = path_field(
         default=None, description="output folder for the fitted model, to be named with --model"
     )

@@ -17,6 +17,7 @@ from .base import (
     Control,
     Guidance,
     Image,
+    NewFolder,
     OptionalPath,
     OptionalPathText,
     Output,
@@ -307,10 +308,10 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.PROMPT_CHARACTERS,
         description="negative prompt: what to avoid",
     )
-    out: Output[PathField] = path_field(
+    out: Output[NewFolder[PathField]] = path_field(
         default=Path("pictures"), description="output folder for the images"
     )
-    previews: Output[OptionalPath] = path_field(
+    previews: Output[NewFolder[OptionalPath]] = path_field(
         default=None, description="output folder for each step's estimate of the image"
     )
     grid: Output[list[str]] = Field(

@@ -17,6 +17,7 @@ from .base import (
     EncoderName,
     HitCount,
     Layer,
+    NewFolder,
     OptionalPath,
     Output,
     PathField,
@@ -71,7 +72,7 @@ class Tour(Request["graftwerk.results.TourResult"]):
     Results of long runs are shown as recorded, with the command that made each.
     """
 
-    out: PathField = path_field(
+    out: NewFolder[PathField] = path_field(
         default=Path("tour"), description="output folder for index.html and its images"
     )
     full: bool = Field(
@@ -204,7 +205,7 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
             "measured by color against the row's median"
         ),
     )
-    out: PathField = path_field(
+    out: NewFolder[PathField] = path_field(
         default=Path("readout"), description="output folder for the images along each direction"
     )
 
@@ -309,7 +310,7 @@ class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
         le=4,
         description="number of objects in each scene; default: one to four",
     )
-    out: PathField = Field(description="output folder; new or empty")
+    out: NewFolder[PathField] = Field(description="output folder; new or empty")
 
 
 class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
@@ -333,7 +334,7 @@ class BlocksEpisodes(Request["graftwerk.policy.results.EpisodesWritten"]):
     target: GoalObject = "red cube"
     camera: View = Field(default="front", description="where the camera is")
     size: SceneSide = 64
-    out: PathField = Field(description="output folder; new or empty")
+    out: NewFolder[PathField] = Field(description="output folder; new or empty")
 
 
 class BlocksReplay(Request["graftwerk.policy.results.EpisodeShown"]):
@@ -367,7 +368,7 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
     """Train a built-in model from scratch, or resume an earlier run."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
-    out: Output[PathField] = Field(
+    out: Output[NewFolder[PathField]] = Field(
         description="folder for the model, its log and its checkpoints; a later run resumes from it"
     )
     minutes: Resumable = None

@@ -20,23 +20,43 @@ if TYPE_CHECKING:
 
 
 Run = Callable[["Request[Any]", "Monitor"], "Report"]
+_OTHER_NAMES = {"condition": "MakeCondition"}  # requests that are not named as their commands
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One entry of the catalogue.
+    """One entry of the catalog.
 
     Attributes:
-        words: words on the command line, for example `("index", "add")`.
-        request_name: class of its request in `graftwerk.requests`, which names the result.
-        function: its `run_<name>(request, monitor)`, as `module:name` in this package.
-        example: a command line that works on the shipped documents.
+        name: words on the command line, such as `index add`. They name its request too, `IndexAdd`
+            of `graftwerk.requests`, and its function, `run_index_add(request, monitor)`.
+        module: module of the function in this package.
+        arguments: those of a command line that works on the shipped documents.
     """
 
-    words: tuple[str, ...]
-    request_name: str
-    function: str
-    example: str
+    name: str
+    module: str
+    arguments: str = ""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Words on the command line."""
+        return tuple(self.name.split())
+
+    @property
+    def example(self) -> str:
+        """A command line that works on the shipped documents."""
+        return f"graft {self.name} {self.arguments}".rstrip()
+
+    @property
+    def request_name(self) -> str:
+        """Name of its request, which names the result."""
+        return _OTHER_NAMES.get(self.name, self.name.title().replace(" ", ""))
+
+    @property
+    def function(self) -> str:
+        """Its function, as `module:name` in this package."""
+        return f"{self.module}:run_{'_'.join(self.words)}"
 
     @property
     def request(self) -> "type[Request[Any]]":
@@ -105,246 +125,53 @@ def _fetch(named: list[str], monitor: "Monitor") -> None:
 
 
 CATALOGUE: tuple[Command, ...] = (
-    Command(("index", "add"), "IndexAdd", "commands.search:run_index_add", "graft index add docs/"),
+    Command("index add", "commands.search", "docs/"),
+    Command("index status", "commands.search"),
+    Command("index verify", "commands.search", "--repair"),
+    Command("index remove", "commands.search", "docs/old.md"),
+    Command("index rebuild", "commands.search"),
+    Command("search", "commands.search", '"parental leave" -k 3'),
+    Command("ask", "commands.search", '"Are we allowed to play foosball during working hours?"'),
     Command(
-        ("index", "status"), "IndexStatus", "commands.search:run_index_status", "graft index status"
+        "chat",
+        "commands.search",
+        '--questions "How long is parental leave paid?" --questions "When does it begin?"',
     ),
-    Command(
-        ("index", "verify"),
-        "IndexVerify",
-        "commands.search:run_index_verify",
-        "graft index verify --repair",
-    ),
-    Command(
-        ("index", "remove"),
-        "IndexRemove",
-        "commands.search:run_index_remove",
-        "graft index remove docs/old.md",
-    ),
-    Command(
-        ("index", "rebuild"),
-        "IndexRebuild",
-        "commands.search:run_index_rebuild",
-        "graft index rebuild",
-    ),
-    Command(
-        ("search",), "Search", "commands.search:run_search", 'graft search "parental leave" -k 3'
-    ),
-    Command(
-        ("ask",),
-        "Ask",
-        "commands.search:run_ask",
-        'graft ask "Are we allowed to play foosball during working hours?"',
-    ),
-    Command(
-        ("chat",),
-        "Chat",
-        "commands.search:run_chat",
-        'graft chat --questions "How long is parental leave paid?" --questions "When does it begin?"',
-    ),
-    Command(
-        ("embed",),
-        "Embed",
-        "commands.embed:run_embed",
-        'graft embed "a red cube" "a blue cone" --out vectors.npy',
-    ),
-    Command(
-        ("calibrate",),
-        "Calibrate",
-        "commands.calibrate:run_calibrate",
-        "graft calibrate questions.jsonl",
-    ),
-    Command(
-        ("eval", "retrieval"),
-        "EvalRetrieval",
-        "commands.evaluate:run_eval_retrieval",
-        "graft eval retrieval paragraphs.json",
-    ),
-    Command(
-        ("eval", "similarity"),
-        "EvalSimilarity",
-        "commands.evaluate:run_eval_similarity",
-        "graft eval similarity pairs.csv",
-    ),
-    Command(
-        ("eval", "answers"),
-        "EvalAnswers",
-        "commands.evaluate:run_eval_answers",
-        "graft eval answers paragraphs.json",
-    ),
-    Command(
-        ("eval", "policy"),
-        "EvalPolicy",
-        "commands.policy:run_eval_policy",
-        "graft eval policy builtin/policy --out film.gif",
-    ),
-    Command(
-        ("models", "list"), "ModelsList", "commands.models:run_models_list", "graft models list"
-    ),
-    Command(
-        ("models", "info"),
-        "ModelsInfo",
-        "commands.models:run_models_info",
-        "graft models info builtin/minilm",
-    ),
-    Command(
-        ("models", "fetch"),
-        "ModelsFetch",
-        "commands.models:run_models_fetch",
-        "graft models fetch imagenet",
-    ),
-    Command(
-        ("fit",),
-        "Fit",
-        "commands.fit:run_fit",
-        "graft fit pictures/ --model FOLDER --how linear --out fit",
-    ),
-    Command(
-        ("fit", "export"),
-        "FitExport",
-        "commands.fit:run_fit_export",
-        "graft fit export fit --out head.onnx",
-    ),
-    Command(
-        ("lora", "train"),
-        "LoraTrain",
-        "commands.fit:run_lora_train",
-        "graft lora train pictures/ --task generate --out style",
-    ),
-    Command(
-        ("predict",), "Predict", "commands.fit:run_predict", 'graft predict fit "a text to judge"'
-    ),
-    Command(
-        ("compare",),
-        "Compare",
-        "commands.fit:run_compare",
-        "graft compare texts.csv --target topic --out compare",
-    ),
-    Command(
-        ("forecast",),
-        "Forecast",
-        "commands.forecast:run_forecast",
-        "graft forecast hourly.csv --target load --horizon 48",
-    ),
-    Command(
-        ("eval", "fit"), "EvalFit", "commands.fit:run_eval_fit", "graft eval fit fit new-data.csv"
-    ),
-    Command(
-        ("readout",),
-        "Readout",
-        "commands.evaluate:run_readout",
-        "graft readout blocks/ --model FOLDER --at latent --target place",
-    ),
-    Command(
-        ("blocks", "render"),
-        "BlocksRender",
-        "commands.blocks:run_blocks_render",
-        "graft blocks render --count 100 --size 64 --seed 7 --out blocks",
-    ),
-    Command(
-        ("blocks", "show"),
-        "BlocksShow",
-        "commands.blocks:run_blocks_show",
-        "graft blocks show 7 --out scene.png",
-    ),
-    Command(
-        ("blocks", "episodes"),
-        "BlocksEpisodes",
-        "commands.policy:run_blocks_episodes",
-        "graft blocks episodes --count 50 --out demos",
-    ),
-    Command(
-        ("blocks", "replay"),
-        "BlocksReplay",
-        "commands.policy:run_blocks_replay",
-        "graft blocks replay demos --episode 3 --out episode.gif",
-    ),
-    Command(
-        ("recipe", "list"), "RecipeList", "commands.blocks:run_recipe_list", "graft recipe list"
-    ),
-    Command(
-        ("recipe", "run"),
-        "RecipeRun",
-        "commands.blocks:run_recipe_run",
-        "graft recipe run judge --out judge --minutes 60",
-    ),
-    Command(
-        ("recipe", "eval"),
-        "RecipeEval",
-        "commands.blocks:run_recipe_eval",
-        "graft recipe eval judge --model judge",
-    ),
-    Command(
-        ("generate",),
-        "Generate",
-        "commands.generate:run_generate",
-        'graft generate "a red cube on grass" --count 4 --seed 7',
-    ),
-    Command(
-        ("guide", "check"),
-        "GuideCheck",
-        "commands.generate:run_guide_check",
-        'graft guide check pictures/ --class "red cube"',
-    ),
-    Command(
-        ("guide", "sweep"),
-        "GuideSweep",
-        "commands.generate:run_guide_sweep",
-        'graft guide sweep --classes "red cube,blue cone"',
-    ),
-    Command(
-        ("invert",),
-        "Invert",
-        "commands.generate:run_invert",
-        'graft invert --to "class=red cube" --space latent',
-    ),
-    Command(
-        ("control", "train"),
-        "ControlTrain",
-        "commands.condition:run_control_train",
-        "graft control train pictures/ --condition canny --out branch",
-    ),
-    Command(
-        ("control", "ablation"),
-        "ControlAblation",
-        "commands.condition:run_control_ablation",
-        "graft control ablation --condition segmentation --out ablation",
-    ),
-    Command(
-        ("control", "export"),
-        "ControlExport",
-        "commands.condition:run_control_export",
-        "graft control export canny --out controlnet",
-    ),
-    Command(
-        ("classify",),
-        "Classify",
-        "commands.classify:run_classify",
-        'graft classify pictures/ --labels "a red cube,a blue cone"',
-    ),
-    Command(
-        ("eval", "alignment"),
-        "EvalAlignment",
-        "commands.evaluate:run_eval_alignment",
-        "graft eval alignment blocks",
-    ),
-    Command(
-        ("condition", "list"),
-        "ConditionList",
-        "commands.condition:run_condition_list",
-        "graft condition list",
-    ),
-    Command(
-        ("condition",),
-        "MakeCondition",
-        "commands.condition:run_condition",
-        "graft condition canny photo.jpg --stages --out stages.png",
-    ),
-    Command(
-        ("eval", "edges"),
-        "EvalEdges",
-        "commands.condition:run_eval_edges",
-        "graft eval edges photos.zip",
-    ),
-    Command(("tour",), "Tour", "tour:run", "graft tour --out tour"),
+    Command("embed", "commands.embed", '"a red cube" "a blue cone" --out vectors.npy'),
+    Command("calibrate", "commands.calibrate", "questions.jsonl"),
+    Command("eval retrieval", "commands.evaluate", "paragraphs.json"),
+    Command("eval similarity", "commands.evaluate", "pairs.csv"),
+    Command("eval answers", "commands.evaluate", "paragraphs.json"),
+    Command("eval policy", "commands.policy", "builtin/policy --out film.gif"),
+    Command("models list", "commands.models"),
+    Command("models info", "commands.models", "builtin/minilm"),
+    Command("models fetch", "commands.models", "imagenet"),
+    Command("fit", "commands.fit", "pictures/ --model FOLDER --how linear --out fit"),
+    Command("fit export", "commands.fit", "fit --out head.onnx"),
+    Command("lora train", "commands.fit", "pictures/ --task generate --out style"),
+    Command("predict", "commands.fit", 'fit "a text to judge"'),
+    Command("compare", "commands.fit", "texts.csv --target topic --out compare"),
+    Command("forecast", "commands.forecast", "hourly.csv --target load --horizon 48"),
+    Command("eval fit", "commands.fit", "fit new-data.csv"),
+    Command("readout", "commands.evaluate", "blocks/ --model FOLDER --at latent --target place"),
+    Command("blocks render", "commands.blocks", "--count 100 --size 64 --seed 7 --out blocks"),
+    Command("blocks show", "commands.blocks", "7 --out scene.png"),
+    Command("blocks episodes", "commands.policy", "--count 50 --out demos"),
+    Command("blocks replay", "commands.policy", "demos --episode 3 --out episode.gif"),
+    Command("recipe list", "commands.blocks"),
+    Command("recipe run", "commands.blocks", "judge --out judge --minutes 60"),
+    Command("recipe eval", "commands.blocks", "judge --model judge"),
+    Command("generate", "commands.generate", '"a red cube on grass" --count 4 --seed 7'),
+    Command("guide check", "commands.generate", 'pictures/ --class "red cube"'),
+    Command("guide sweep", "commands.generate", '--classes "red cube,blue cone"'),
+    Command("invert", "commands.generate", '--to "class=red cube" --space latent'),
+    Command("control train", "commands.condition", "pictures/ --condition canny --out branch"),
+    Command("control ablation", "commands.condition", "--condition segmentation --out ablation"),
+    Command("control export", "commands.condition", "canny --out controlnet"),
+    Command("classify", "commands.classify", 'pictures/ --labels "a red cube,a blue cone"'),
+    Command("eval alignment", "commands.evaluate", "blocks"),
+    Command("condition list", "commands.condition"),
+    Command("condition", "commands.condition", "canny photo.jpg --stages --out stages.png"),
+    Command("eval edges", "commands.condition", "photos.zip"),
+    Command("tour", "tour", "--out tour"),
 )

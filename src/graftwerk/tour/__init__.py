@@ -126,7 +126,7 @@ CHAPTERS: tuple[Chapter, ...] = (
 )
 
 
-def run(request: Tour, monitor: Monitor) -> TourResult:
+def run_tour(request: Tour, monitor: Monitor) -> TourResult:
     """Run every chapter; `index.html` is written at the start and again after each chapter.
 
     An interrupted tour continues with the next chapter.

@@ -251,17 +251,17 @@ def test_a_tour_that_was_stopped_goes_on(tmp_path, monkeypatch):
     short_tour(monkeypatch, tmp_path / "templates", first, second)
     out = tmp_path / "tour"
     with pytest.raises(Cancelled):
-        tour.run(Tour(out=out), Silent())
-    tour.run(Tour(out=out), Silent())
+        tour.run_tour(Tour(out=out), Silent())
+    tour.run_tour(Tour(out=out), Silent())
     assert built == ["first", "second", "second"]
     page = (out / "index.html").read_text()
     assert "<p>first 1</p>" in page and "<p>second &lt;b&gt;</p>" in page
-    tour.run(Tour(out=out), Silent())  # a whole one is made again
+    tour.run_tour(Tour(out=out), Silent())  # a whole one is made again
     assert built[3:] == ["first", "second"]
     built.clear()
     with pytest.raises(Cancelled):
-        tour.run(Tour(out=out), Silent())
-    tour.run(Tour(out=out, seed=1), Silent())  # another tour: nothing of the former is shown
+        tour.run_tour(Tour(out=out), Silent())
+    tour.run_tour(Tour(out=out, seed=1), Silent())  # another tour: nothing of the former is shown
     assert built == ["first", "second", "first", "second"]
 
 
@@ -272,11 +272,11 @@ def test_a_tour_is_not_written_into_a_web_site(tmp_path):
         (site / name).write_text("<title>my site</title>")
     before = content(site)
     with pytest.raises(BadFile, match=r"contains no tour: 'index\.html' is there"):
-        tour.run(Tour(out=site), Silent())
+        tour.run_tour(Tour(out=site), Silent())
     (site / "index.html").write_text("<html><title>Graftwerk: the tour</title>")
     (site / "about.html").touch()
     with pytest.raises(BadFile, match=r"contains no tour: 'about\.html' is there"):
-        tour.run(Tour(out=site), Silent())
+        tour.run_tour(Tour(out=site), Silent())
     (site / "about.html").unlink()
     (site / "index.html").write_text("<title>my site</title>")
     assert content(site) == before
@@ -287,5 +287,5 @@ def test_a_tour_that_is_older_than_markers_is_replaced(tmp_path, monkeypatch):
     (out / "pictures").mkdir(parents=True)
     (out / "index.html").write_text("<html><title>Graftwerk: the tour</title>")
     short_tour(monkeypatch, tmp_path / "templates")
-    tour.run(Tour(out=out), Silent())
+    tour.run_tour(Tour(out=out), Silent())
     assert (out / MARKER).is_file()

@@ -73,7 +73,7 @@ def test_the_page(tmp_path, monkeypatch, full):
     out = Path("tour")  # as `make tour` names it
     out.mkdir()
     (out / "index.html").write_text("<title>Graftwerk: the tour</title> of an earlier one")
-    report = tour.run(requests.Tour(out=out, full=full), Silent())
+    report = tour.run_tour(requests.Tour(out=out, full=full), Silent())
     page = (out / "index.html").read_text()
     for title in report.chapters:
         assert f"{title}</h2>" in page
@@ -109,7 +109,7 @@ def test_the_page_grows_and_says_what_it_costs(tmp_path, monkeypatch):
     monkeypatch.setattr(tour, "CHAPTERS", tuple(chapters))
     monkeypatch.setattr(tour, "TEMPLATES", templates)
     monitor = Notes(tmp_path / "tour" / "index.html")
-    tour.run(requests.Tour(out=tmp_path / "tour"), monitor)
+    tour.run_tour(requests.Tour(out=tmp_path / "tour"), monitor)
     assert "about 15 seconds" in monitor.notes[0] and "10 MB" in monitor.notes[0]
     assert "--full" in monitor.notes[1] and "about 15 minutes" in monitor.notes[1]
     assert [page.count("Still to come") for page in monitor.pages] == [2, 1]
@@ -143,10 +143,10 @@ def test_what_was_done_is_shown_at_once_when_it_goes_on(tmp_path, monkeypatch, s
     monkeypatch.setattr(tour, "CHAPTERS", tuple(chapters))
     monkeypatch.setattr(tour, "TEMPLATES", templates)
     with suppress(stop):
-        tour.run(requests.Tour(out=out), Silent())
+        tour.run_tour(requests.Tour(out=out), Silent())
     assert "first is done" in (out / "index.html").read_text()
     monitor = Notes(out / "index.html")
-    tour.run(requests.Tour(out=out), monitor)
+    tour.run_tour(requests.Tour(out=out), monitor)
     assert built == ["first", "second", "second"]
     assert "1 of 2 chapters done" in monitor.notes[0]
     assert "about 5 seconds" in monitor.notes[1]  # of what is left
@@ -213,7 +213,7 @@ def test_an_entry_is_read_as_it_was_saved(tmp_path, monkeypatch):
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(BadInput, match=r"contains no tour: 'mine\.txt' is there"):
-        tour.run(requests.Tour(out=tmp_path), Silent())
+        tour.run_tour(requests.Tour(out=tmp_path), Silent())
     with pytest.raises(BadInput, match="is not a folder"):
-        tour.run(requests.Tour(out=tmp_path / "mine.txt"), Silent())
+        tour.run_tour(requests.Tour(out=tmp_path / "mine.txt"), Silent())
     assert (tmp_path / "mine.txt").read_text() == "keep me"

@@ -13,80 +13,83 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import requests
-from .errors import GraftError
+from .errors import GraftError as GraftError
 from .settings import forbid_telemetry
 
-if TYPE_CHECKING:
-    from . import conditions
-    from .diffusion.guidance import guided
-    from .diffusion.img2img import inpainted
-    from .library import samplers
-    from .library.adapters import (
-        Autoguide,
-        ClassGuide,
-        ControlNet,
-        Guide,
-        ImageGuide,
-        Lora,
-        TextGuide,
-    )
-    from .library.chat import Conversation
-    from .library.controlnet import train_controlnet
-    from .library.encoder import Encoder, load_encoder
-    from .library.estimators import Classifier, Regressor, load
-    from .library.fitting import compare
-    from .library.forecaster import Forecaster, ForecastValues
-    from .library.index import Index
-    from .library.inversion import invert
-    from .library.pipeline import GeneratedImages, Pipeline
-    from .library.policy import Policy
-    from .library.probing import probe
+if TYPE_CHECKING:  # "as" makes a name public for type checkers
+    from . import conditions as conditions
+    from .diffusion.guidance import guided as guided
+    from .diffusion.img2img import inpainted as inpainted
+    from .library import samplers as samplers
+    from .library.adapters import Autoguide as Autoguide
+    from .library.adapters import ClassGuide as ClassGuide
+    from .library.adapters import ControlNet as ControlNet
+    from .library.adapters import Guide as Guide
+    from .library.adapters import ImageGuide as ImageGuide
+    from .library.adapters import Lora as Lora
+    from .library.adapters import TextGuide as TextGuide
+    from .library.chat import Conversation as Conversation
+    from .library.controlnet import train_controlnet as train_controlnet
+    from .library.encoder import Encoder as Encoder
+    from .library.encoder import load_encoder as load_encoder
+    from .library.estimators import Classifier as Classifier
+    from .library.estimators import Regressor as Regressor
+    from .library.estimators import load as load
+    from .library.fitting import compare as compare
+    from .library.forecaster import Forecaster as Forecaster
+    from .library.forecaster import ForecastValues as ForecastValues
+    from .library.index import Index as Index
+    from .library.inversion import invert as invert
+    from .library.pipeline import GeneratedImages as GeneratedImages
+    from .library.pipeline import Pipeline as Pipeline
+    from .library.policy import Policy as Policy
+    from .library.probing import probe as probe
     from .requests.base import R_co, Request
-    from .requests.control import (
-        ConditionList,
-        ControlAblation,
-        ControlExport,
-        ControlTrain,
-        EvalEdges,
-        GuideCheck,
-        GuideSweep,
-        Invert,
-        MakeCondition,
-    )
-    from .requests.finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
-    from .requests.generate import Generate
-    from .requests.models import (
-        BlocksEpisodes,
-        BlocksRender,
-        BlocksReplay,
-        BlocksShow,
-        Classify,
-        EvalAlignment,
-        EvalAnswers,
-        EvalPolicy,
-        EvalRetrieval,
-        EvalSimilarity,
-        ModelsFetch,
-        ModelsInfo,
-        ModelsList,
-        Readout,
-        RecipeEval,
-        RecipeList,
-        RecipeRun,
-        Tour,
-    )
-    from .requests.search import (
-        Ask,
-        Calibrate,
-        Chat,
-        Embed,
-        IndexAdd,
-        IndexRebuild,
-        IndexRemove,
-        IndexStatus,
-        IndexVerify,
-        Search,
-    )
+    from .requests.control import ConditionList as ConditionList
+    from .requests.control import ControlAblation as ControlAblation
+    from .requests.control import ControlExport as ControlExport
+    from .requests.control import ControlTrain as ControlTrain
+    from .requests.control import EvalEdges as EvalEdges
+    from .requests.control import GuideCheck as GuideCheck
+    from .requests.control import GuideSweep as GuideSweep
+    from .requests.control import Invert as Invert
+    from .requests.control import MakeCondition as MakeCondition
+    from .requests.finetune import Compare as Compare
+    from .requests.finetune import EvalFit as EvalFit
+    from .requests.finetune import Fit as Fit
+    from .requests.finetune import FitExport as FitExport
+    from .requests.finetune import Forecast as Forecast
+    from .requests.finetune import LoraTrain as LoraTrain
+    from .requests.finetune import Predict as Predict
+    from .requests.generate import Generate as Generate
+    from .requests.models import BlocksEpisodes as BlocksEpisodes
+    from .requests.models import BlocksRender as BlocksRender
+    from .requests.models import BlocksReplay as BlocksReplay
+    from .requests.models import BlocksShow as BlocksShow
+    from .requests.models import Classify as Classify
+    from .requests.models import EvalAlignment as EvalAlignment
+    from .requests.models import EvalAnswers as EvalAnswers
+    from .requests.models import EvalPolicy as EvalPolicy
+    from .requests.models import EvalRetrieval as EvalRetrieval
+    from .requests.models import EvalSimilarity as EvalSimilarity
+    from .requests.models import ModelsFetch as ModelsFetch
+    from .requests.models import ModelsInfo as ModelsInfo
+    from .requests.models import ModelsList as ModelsList
+    from .requests.models import Readout as Readout
+    from .requests.models import RecipeEval as RecipeEval
+    from .requests.models import RecipeList as RecipeList
+    from .requests.models import RecipeRun as RecipeRun
+    from .requests.models import Tour as Tour
+    from .requests.search import Ask as Ask
+    from .requests.search import Calibrate as Calibrate
+    from .requests.search import Chat as Chat
+    from .requests.search import Embed as Embed
+    from .requests.search import IndexAdd as IndexAdd
+    from .requests.search import IndexRebuild as IndexRebuild
+    from .requests.search import IndexRemove as IndexRemove
+    from .requests.search import IndexStatus as IndexStatus
+    from .requests.search import IndexVerify as IndexVerify
+    from .requests.search import Search as Search
     from .types import Monitor
 
 # public objects, imported when they are first asked for: name -> module of this package
@@ -126,83 +129,8 @@ forbid_telemetry()  # here, as it must come before the import of any library tha
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Ask",
-    "Autoguide",
-    "BlocksEpisodes",
-    "BlocksRender",
-    "BlocksReplay",
-    "BlocksShow",
-    "Calibrate",
-    "Chat",
-    "ClassGuide",
-    "Classifier",
-    "Classify",
-    "Compare",
-    "ConditionList",
-    "ControlAblation",
-    "ControlExport",
-    "ControlNet",
-    "ControlTrain",
-    "Conversation",
-    "Embed",
-    "Encoder",
-    "EvalAlignment",
-    "EvalAnswers",
-    "EvalEdges",
-    "EvalFit",
-    "EvalPolicy",
-    "EvalRetrieval",
-    "EvalSimilarity",
-    "Fit",
-    "FitExport",
-    "Forecast",
-    "ForecastValues",
-    "Forecaster",
-    "Generate",
-    "GeneratedImages",
-    "GraftError",
-    "Guide",
-    "GuideCheck",
-    "GuideSweep",
-    "ImageGuide",
-    "Index",
-    "IndexAdd",
-    "IndexRebuild",
-    "IndexRemove",
-    "IndexStatus",
-    "IndexVerify",
-    "Invert",
-    "Lora",
-    "LoraTrain",
-    "MakeCondition",
-    "ModelsFetch",
-    "ModelsInfo",
-    "ModelsList",
-    "Pipeline",
-    "Policy",
-    "Predict",
-    "Readout",
-    "RecipeEval",
-    "RecipeList",
-    "RecipeRun",
-    "Regressor",
-    "Search",
-    "TextGuide",
-    "Tour",
-    "__version__",
-    "compare",
-    "conditions",
-    "guided",
-    "inpainted",
-    "invert",
-    "load",
-    "load_encoder",
-    "probe",
-    "run",
-    "samplers",
-    "train_controlnet",
-]
+if not TYPE_CHECKING:  # type checkers go by what is imported above
+    __all__ = sorted({"GraftError", "__version__", "run", *_OBJECTS, *_MODULES})  # noqa: PLE0605
 
 
 def run(request: "Request[R_co]", monitor: "Monitor | None" = None) -> "R_co":

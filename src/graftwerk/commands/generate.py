@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,9 +90,21 @@ def _generate(
     """Write images, add their reports to `reports`, and return them."""
     images = []
     try:
-        for report, image in _draw_and_write(job, groups, origin, monitor):
-            reports.append(report)
-            images.append(image)
+        for made in job.run(groups, monitor):
+            path = job.request.out / f"{job.stem}-{made.number:03d}.png"
+            if origin is not None and path.exists() and path.samefile(origin):
+                path = path.with_stem(f"{path.stem}-again")  # never overwrite the original
+            record = provenance.Record(
+                request=job.request,
+                fingerprint=job.model.fingerprint,
+                number=made.number,
+                together=tuple(made.group.numbers),
+                surroundings=job.environment,
+                **job.steering,
+            )
+            provenance.write_png(path, made.image, record)
+            reports.append(job.image_report(made, str(path)))
+            images.append(made.image)
     except Cancelled:
         if reports:
             monitor.note(
@@ -177,30 +189,6 @@ def _cell(values: dict[str, str], reports: "list[ImageReport]") -> GridCell:
     return GridCell(values=values, pictures=paths, kept=mean("kept"), chance=mean("chance"))
 
 
-def _draw_and_write(
-    job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
-) -> "Iterator[tuple[ImageReport, ImageArray]]":
-    for made in job.run(groups, monitor):
-        path = job.request.out / f"{job.stem}-{made.number:03d}.png"
-        if origin is not None and path.exists() and path.samefile(origin):
-            path = path.with_stem(f"{path.stem}-again")  # never overwrite the original
-        record = provenance.Record(
-            request=job.request,
-            fingerprint=job.model.fingerprint,
-            number=made.number,
-            together=tuple(made.group.numbers),
-            surroundings=job.environment,
-            loras=job.loras,
-            guides=job.prints,
-            controls=job.controls.fingerprints,
-            inits=job.inits,
-            regions=job.regions,
-            weaker=job.weaker,
-        )
-        provenance.write_png(path, made.image, record)
-        yield job.image_report(made, str(path)), made.image
-
-
 def _repeated(request: Generate, record: provenance.Record) -> Generate:
     given = request.model_dump(include=request.model_fields_set - {"from_"})
     recorded = record.request.model_dump(exclude=set(provenance.LOCATIONS))
@@ -214,20 +202,7 @@ def _says(request: Generate, record: provenance.Record | None) -> bool:
 
 def _check_same(request: Generate, record: provenance.Record, job: "Job", monitor: Monitor) -> None:
     """Report why the repetition may differ from the image."""
-    was, controls = record.request, job.controls.fingerprints
-    for steering in (
-        provenance.Steering("lora", ("lora",), was.lora, record.loras, job.loras),
-        provenance.Steering("guide", ("guide",), was.guide, record.guides, job.prints),
-        provenance.Steering(
-            "control", ("control", "branch", "estimator"), was.control, record.controls, controls
-        ),
-        provenance.Steering(
-            "init", ("init", "inpaint"), provenance.started(was), record.inits, job.inits
-        ),
-        provenance.Steering("region", ("region",), was.region, record.regions, job.regions),
-        provenance.Steering("autoguide", ("autoguide",), was.autoguide, record.weaker, job.weaker),
-    ):
-        provenance.refuse_other(request, str(request.from_), steering, monitor)
+    provenance.refuse_other(request, record, job.steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint
     recorded = record.surroundings
     if made != here and "model" not in request.model_fields_set:

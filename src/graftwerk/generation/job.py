@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -101,29 +102,20 @@ class Job:
     @property
     def stem(self) -> str:
         """Prefix of the file names."""
-        prints = [*self.loras, *self.prints, *self.controls.fingerprints, *self.inits]
-        prints += [*self.weaker, *self.regions]
-        return stem(self.request, " ".join([self.model.fingerprint, *prints]))
+        prints = [self.model.fingerprint, *chain(*self.steering.values())]
+        return stem(self.request, " ".join(prints))
 
     @property
-    def loras(self) -> tuple[str, ...]:
-        """Fingerprints of the LoRAs."""
-        return tuple(lora.fingerprint for lora in self.steered.loras)
-
-    @property
-    def prints(self) -> tuple[str, ...]:
-        """Fingerprints of the guides."""
-        return tuple(guide.fingerprint for guide in self.steered.guides)
-
-    @property
-    def weaker(self) -> tuple[str, ...]:
-        """Fingerprints of weaker models."""
-        return tuple(weaker.model.fingerprint for weaker in self.steered.weaker)
-
-    @property
-    def inits(self) -> tuple[str, ...]:
-        """Fingerprints of the image to start from, and of its mask."""
-        return () if self.start is None else self.start.fingerprints
+    def steering(self) -> dict[str, tuple[str, ...]]:
+        """Fingerprints of all that steers it, by their field of `provenance.Record`."""
+        return {
+            "loras": tuple(lora.fingerprint for lora in self.steered.loras),
+            "guides": tuple(guide.fingerprint for guide in self.steered.guides),
+            "controls": self.controls.fingerprints,
+            "inits": () if self.start is None else self.start.fingerprints,
+            "weaker": tuple(weaker.model.fingerprint for weaker in self.steered.weaker),
+            "regions": self.regions,
+        }
 
     def decode(self, sampled: Float[Tensor, "b c h w"]) -> list[ImageArray]:
         """Decode sampled latents; pixels that were not to be repainted are restored."""

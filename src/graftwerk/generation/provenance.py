@@ -7,8 +7,7 @@ one.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -193,22 +192,31 @@ def read_record(path: Path) -> Record:
     return record.model_copy(update={"request": request})
 
 
+# What steers an image: the field of its fingerprints in a record, the option that names it, and
+# how the names of all options begin that affect it.
+_STEERING = (
+    ("loras", "lora", ("lora",)),
+    ("guides", "guide", ("guide",)),
+    ("controls", "control", ("control", "branch", "estimator")),
+    ("inits", "init", ("init", "inpaint")),
+    ("regions", "region", ("region",)),
+    ("weaker", "autoguide", ("autoguide",)),
+)
+
+
 def _fits(record: Record) -> bool:
-    requested = record.request
-    steers = [
-        (record.loras, requested.lora),
-        (record.guides, requested.guide),
-        (record.controls, requested.control),
-        (record.inits, started(requested)),
-        (record.regions, requested.region),
-        (record.weaker, requested.autoguide),
-    ]
-    return all(len(prints) == len(named) for prints, named in steers)
+    return all(
+        len(getattr(record, field)) == len(_named(record.request, option))
+        for field, option, _ in _STEERING
+    )
 
 
-def started(request: Generate) -> list[str]:
-    """Return the image that a request starts from and its mask, as named in the request."""
-    return [path for path in (request.init, request.inpaint) if path is not None]
+def _named(request: Generate, option: str) -> list[str]:
+    """Return what a request names by an option; beside the image to start from, its mask."""
+    if option == "init":
+        return [path for path in (request.init, request.inpaint) if path is not None]
+    named: list[str] = getattr(request, option)
+    return named
 
 
 def stem(request: Generate, fingerprint: str) -> str:
@@ -228,41 +236,32 @@ def is_sheet(path: str) -> bool:
     return re.fullmatch(r".+-[0-9a-f]{8}-(sheet|grid)\.png", Path(path).name) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Steering:
-    """Options of one kind that steered an image.
-
-    Attributes:
-        option: name of the option.
-        with_it: prefixes of the names of all options that affect it.
-        entries: its values in the image's request.
-        was: the recorded fingerprint of each.
-        now: the current fingerprint of each.
-    """
-
-    option: str
-    with_it: tuple[str, ...]
-    entries: Sequence[str]
-    was: Sequence[str]
-    now: Sequence[str]
-
-
-def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Monitor) -> None:
+def refuse_other(
+    request: Generate, record: Record, steering: Mapping[str, tuple[str, ...]], monitor: Monitor
+) -> None:
     """Refuse to repeat an image if something that steered it has changed.
+
+    Args:
+        request: the request to repeat it.
+        record: of the image.
+        steering: the current fingerprints, by field of the record.
+        monitor: informed of changes that the caller asked for.
 
     Raises:
         WrongBase: the caller did not name the option.
     """
-    if tuple(steering.was) == tuple(steering.now):
-        return
-    if any(field.startswith(steering.with_it) for field in request.model_fields_set):
-        monitor.note(f"--{steering.option} is another than the image's: the repeat will differ")
-        return
-    pairs = zip(steering.entries, steering.was, steering.now, strict=True)
-    entry, was, now = next(pair for pair in pairs if pair[1] != pair[2])
-    raise WrongBase(
-        origin,
-        made_on=f"--{steering.option} {entry} ({was[:12]})",
-        received=f"what lies there now ({now[:12]})",
-        hint=f"To draw it with the present one, say --{steering.option} {entry}",
-    )
+    for field, option, with_it in _STEERING:
+        if getattr(record, field) == steering[field]:
+            continue
+        if any(name.startswith(with_it) for name in request.model_fields_set):
+            monitor.note(f"--{option} is another than the image's: the repeat will differ")
+            continue
+        named = _named(record.request, option)
+        pairs = zip(named, getattr(record, field), steering[field], strict=True)
+        entry, was, now = next(pair for pair in pairs if pair[1] != pair[2])
+        raise WrongBase(
+            str(request.from_),
+            made_on=f"--{option} {entry} ({was[:12]})",
+            received=f"what lies there now ({now[:12]})",
+            hint=f"To draw it with the present one, say --{option} {entry}",
+        )

@@ -6,6 +6,7 @@ against boundaries that people drew.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -132,15 +133,7 @@ def _make(
     if not request.stages:  # stages take ten times the memory
         edges, lows, highs = canny.find_edges(np.asarray(image)[None], settings)
         return canny.image_of(edges[0]), by, None, [float(lows[0]), float(highs[0])]
-    stages = conditions.canny(
-        image,
-        settings.low,
-        settings.high,
-        auto=settings.unit == "auto",
-        sigma=settings.sigma,
-        kernel=settings.kernel,
-        stages=True,
-    )
+    stages = canny.canny(np.asarray(image)[None], settings).single()
     return stages.image, by, stages, [float(stages.low), float(stages.high)]
 
 
@@ -197,9 +190,7 @@ def _settings(request: MakeCondition) -> canny.CannySettings:
             f"--thresholds {request.thresholds!r} cannot be read.",
             "Write LOW,HIGH, for example 0.1,0.3 (of the largest slope) or 100,200; or auto.",
         ) from None
-    return canny.CannySettings(
-        request.sigma, request.kernel, "fraction" if high <= 1 else "absolute", low, high
-    )
+    return canny.settings_of(request.sigma, request.kernel, low, high, auto=False)
 
 
 def run_condition_list(request: ConditionList, monitor: Monitor) -> ConditionKinds:  # noqa: ARG001
@@ -239,12 +230,7 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
         pictures=len(data),
         people=people,
         method=method,
-        ods=quality.ods,
-        ois=quality.ois,
-        ap=quality.ap,
-        threshold=quality.threshold,
-        precision=quality.precision,
-        recall=quality.recall,
+        **asdict(quality),
         tolerance=TOLERANCE,
         seconds=time.perf_counter() - begin,
     )
@@ -294,7 +280,11 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> results.
         condition=request.condition,
         model=request.model,
         rows=rows,
-        trainings=[_training(trial) for trial in trials if trial.name != control_ablation.ALONE],
+        trainings=[
+            results.AblationTraining(branch=trial.name, seed=trial.seed, **trial.record)
+            for trial in trials
+            if trial.name != control_ablation.ALONE
+        ],
         findings=findings(found),
         fidelity_of_real=real.score,
         fidelity_by_chance=real.chance_score,
@@ -348,12 +338,6 @@ def _row(
         mean, margin = student(there) if there else (None, None)
         values |= {measure: mean, f"{measure}_margin": margin}
     return results.AblationRow.model_validate(values)
-
-
-def _training(trial: "Trial") -> results.AblationTraining:
-    return results.AblationTraining.model_validate(
-        {"branch": trial.name, "seed": trial.seed, **trial.record}
-    )
 
 
 def markdown(report: results.Ablation) -> str:

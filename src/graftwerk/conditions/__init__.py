@@ -105,8 +105,7 @@ def canny(
     """
     from .kinds import canny as kind
 
-    unit: Literal["auto", "fraction", "absolute"] = "fraction" if high <= 1 else "absolute"
-    settings = kind.CannySettings(sigma, kernel, "auto" if auto else unit, low, high)
+    settings = kind.settings_of(sigma, kernel, low, high, auto)
     images = _array(image)[None]
     if stages:
         return kind.canny(images, settings).single()
@@ -239,7 +238,7 @@ def of_image(
         return Image.fromarray(condition.from_image(_array(image)))  # which is let go of before
     given = _array(image)
     with named_by_user([estimator]):
-        read = load_estimator(kind, estimator, device).read
+        read = load_estimator(kind, estimator, device)
     return Image.fromarray(read(given[None])[0])
 
 

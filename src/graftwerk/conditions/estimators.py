@@ -72,19 +72,6 @@ _RIGHT_SHOULDER, _LEFT_SHOULDER, _NECK = 2, 5, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Estimator:
-    """A frozen model that estimates one condition.
-
-    Attributes:
-        name: as it was given.
-        read: from images to condition images.
-    """
-
-    name: str
-    read: Read
-
-
-@dataclass(frozen=True, slots=True)
 class _Model:
     """A network with its image processor; `run` returns its output for one image."""
 
@@ -105,8 +92,8 @@ class _Model:
             return self.network(**moved)
 
 
-def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
-    """Load a model that estimates one kind of condition.
+def load_estimator(kind: str, name: str, device: str = "auto") -> Read:
+    """Load a model that estimates one kind of condition, from images to condition images.
 
     Args:
         kind: name of the condition.
@@ -126,7 +113,7 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
     model_type = str(read_object(root / "config.json").get("model_type"))
     table = _TABLES.get(kind, {})
     if model_type == _OWN.get(kind):
-        return Estimator(name, _of_each(_own_reader(kind, root, device)))
+        return _of_each(_own_reader(kind, root, device))
     network_class = table.get(model_type)
     if network_class is None:
         types = [*table, _OWN[kind]] if kind in _OWN else table
@@ -146,7 +133,7 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
         "pose": _read_pose,
     }
     read_one = readers[kind]
-    return Estimator(name, _of_each(lambda image: read_one(model, image)))
+    return _of_each(lambda image: read_one(model, image))
 
 
 def _of_each(read_one: Callable[[ImageArray], ImageArray]) -> Read:

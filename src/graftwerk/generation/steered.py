@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, cast
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
@@ -22,8 +22,6 @@ from ..errors import BadInput, WrongBase
 from ..requests.generate import Generate
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import Guide, LoraSpec
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +136,7 @@ class Loader:
             return None
         key = (control.kind, control.estimator)
         if key not in self._readers:
-            self._readers[key] = load_estimator(*key, self.model.device).read
+            self._readers[key] = load_estimator(*key, self.model.device)
         return self._readers[key]
 
     def guide(self, guide: Guide, settings: Settings) -> LoadedGuide:
@@ -202,14 +200,8 @@ class SteeredModel:
 
     def without(self, part: object) -> "SteeredModel":
         """Return the model without one of its adapters."""
-        return SteeredModel(
-            self.frozen,
-            _without(self.loras, part),
-            _without(self.controls, part),
-            _without(self.guides, part),
-            _without(self.weaker, part),
-        )
-
-
-def _without(parts: tuple[T, ...], part: object) -> tuple[T, ...]:
-    return tuple(one for one in parts if one is not part)
+        kinds = ("loras", "controls", "guides", "weaker")
+        left: dict[str, Any] = {
+            kind: tuple(one for one in getattr(self, kind) if one is not part) for kind in kinds
+        }
+        return replace(self, **left)

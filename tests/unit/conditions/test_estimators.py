@@ -135,7 +135,7 @@ def vitpose(tmp_path_factory):
 
 
 def test_depth_is_what_the_model_says_scaled_to_its_own_range(dpt) -> None:
-    found = load_estimator("depth", dpt, "cpu").read(IMAGES)
+    found = load_estimator("depth", dpt, "cpu")(IMAGES)
     assert found.shape == IMAGES.shape and found.dtype == np.uint8
     assert (found.min(axis=(1, 2, 3)) == 0).all() and (found.max(axis=(1, 2, 3)) == 255).all()
     assert not np.array_equal(found[0], found[1])
@@ -155,7 +155,7 @@ def test_depth_is_what_the_model_says_scaled_to_its_own_range(dpt) -> None:
 def test_metric_distances_are_turned_into_nearness(depth_anything) -> None:
     from PIL import Image
 
-    found = load_estimator("depth", depth_anything, "cpu").read(IMAGES[:1])[0, ..., 0]
+    found = load_estimator("depth", depth_anything, "cpu")(IMAGES[:1])[0, ..., 0]
     network = transformers.DepthAnythingForDepthEstimation.from_pretrained(depth_anything)
     processor = transformers.DPTImageProcessorPil.from_pretrained(depth_anything)
     inputs = processor(images=Image.fromarray(IMAGES[0]), return_tensors="pt")
@@ -169,7 +169,7 @@ def test_metric_distances_are_turned_into_nearness(depth_anything) -> None:
 
 
 def test_normals_come_from_the_slope_of_depth(dpt) -> None:
-    found = load_estimator("normals", dpt, "cpu").read(IMAGES[:1])
+    found = load_estimator("normals", dpt, "cpu")(IMAGES[:1])
     CONDITIONS["normals"].check_map(found[0], "a map")
 
 
@@ -186,7 +186,7 @@ def test_a_wall_seen_head_on_faces_the_camera_and_a_floor_faces_up() -> None:
 
 
 def test_classes_take_the_colours_of_their_names(segformer) -> None:
-    found = load_estimator("segmentation", segformer, "cpu").read(IMAGES)
+    found = load_estimator("segmentation", segformer, "cpu")(IMAGES)
     assert found.shape == IMAGES.shape
     colours = {tuple(colour) for colour in found.reshape(-1, 3).tolist()}
     assert colours <= {(6, 230, 230), (4, 250, 7), ADE20K[-3], (150, 5, 61)}
@@ -205,7 +205,7 @@ def test_classes_take_the_colours_of_their_names(segformer) -> None:
 
 
 def test_150_classes_take_the_colours_of_ade20k(mask2former) -> None:
-    found = load_estimator("segmentation", mask2former, "cpu").read(IMAGES[:1])
+    found = load_estimator("segmentation", mask2former, "cpu")(IMAGES[:1])
     assert found.shape == (1, 40, 56, 3)
     assert {tuple(colour) for colour in found.reshape(-1, 3).tolist()} <= set(ADE20K)
     assert len(ADE20K) == 150
@@ -215,7 +215,7 @@ def test_a_pose_model_draws_openpose_joints(vitpose, monkeypatch) -> None:
     from graftwerk.conditions import estimators
 
     monkeypatch.setattr(estimators, "_SURE", -1e9)  # random weights are sure of nothing
-    found = load_estimator("pose", vitpose, "cpu").read(IMAGES)
+    found = load_estimator("pose", vitpose, "cpu")(IMAGES)
     assert found.shape == IMAGES.shape and found.any()
     CONDITIONS["pose"].check_map(found[0], "a map")
 

@@ -77,7 +77,7 @@ def test_key_points_come_back_from_turned_squares_of_letterboxed_images(people):
 
 
 def test_the_skeleton_is_drawn_and_hidden_key_points_are_not(people):
-    read = estimators.load_estimator("pose", str(people)).read
+    read = estimators.load_estimator("pose", str(people))
     [drawn] = read(photo()[None])
     assert drawn.shape == (120, 200, 3)
     rows, columns = np.nonzero(drawn.max(axis=2))
@@ -127,7 +127,7 @@ def test_hed_is_converted_value_by_value(hed, monkeypatch, tmp_path):
     with torch.inference_mode():
         expected = network(values)[0, 0].numpy()
     np.testing.assert_allclose(soft(picture), expected, atol=1e-6)
-    read = estimators.load_estimator("lineart", str(tmp_path), "cpu").read
+    read = estimators.load_estimator("lineart", str(tmp_path), "cpu")
     np.testing.assert_array_equal(read(picture[None])[0, ..., 0], np.rint(255 * expected))
     monkeypatch.setattr(soft_edges, "_LONGEST", 40)
     assert soft(picture).shape == (37, 51)

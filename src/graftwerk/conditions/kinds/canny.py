@@ -121,6 +121,12 @@ class CannyStages:
         return image_html(self.sheet(), repr(self))
 
 
+def settings_of(sigma: float, kernel: int, low: float, high: float, auto: bool) -> CannySettings:
+    """Return settings whose thresholds are fractions of the largest gradient if at most 1."""
+    unit: Unit = "auto" if auto else "fraction" if high <= 1 else "absolute"
+    return CannySettings(sigma, kernel, unit, low, high)
+
+
 def canny(
     images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
     settings: CannySettings = CannySettings(),

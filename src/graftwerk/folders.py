@@ -127,15 +127,13 @@ def require_free(folder: Path, what: str, kind: str | None = None, verify: Verif
     raise BadFile(f"folder {folder} is not empty and {here}: {there[0]!r} is there.", hint)
 
 
-def require_replaceable(
-    folder: Path, what: str, kind: str | None = None, verify: Verify = never
-) -> None:
+def require_replaceable(folder: Path, what: str, verify: Verify = never) -> None:
     """Refuse a folder whose place another one cannot take; see `require_free`.
 
     Raises:
         BadFile: it holds something else, or is a mount point.
     """
-    require_free(folder, what, kind, verify)
+    require_free(folder, what, verify=verify)
     if os.path.ismount(folder):
         raise BadFile(
             f"--out {folder} is a mount point, which cannot be replaced.", "Name a folder in it."

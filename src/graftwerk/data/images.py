@@ -78,7 +78,7 @@ class ImageNotes:
 def image_document(path: str, content: bytes) -> Document:
     """Check that an image can be decoded; its document has no text."""
     name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
-    _decode(BytesIO(content), name, depth=False)
+    decode_image(BytesIO(content), name)
     return Document(path, "image", "", ())
 
 
@@ -100,14 +100,14 @@ def open_image(path: str, *, depth: bool = False) -> OpenedImage:
     """
     content = read_bytes(path, limits.IMAGE_FILE)
     name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
-    return _decode(BytesIO(content), name, depth)._replace(sha256=sha256(content))
+    return decode_image(BytesIO(content), name, depth=depth)._replace(sha256=sha256(content))
 
 
-def read_image(path: str, notes: ImageNotes | None = None, *, depth: bool = False) -> "Image":
+def read_image(path: str, notes: ImageNotes | None = None) -> "Image":
     """Decode an image as `open_image` does, and count its conversions in `notes`."""
     name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
     with open_regular(path, limits.IMAGE_FILE) as file:
-        opened = _decode(file, name, depth)
+        opened = decode_image(file, name)
     if notes is not None:
         notes.add(opened.notes)
     return opened.image
@@ -115,10 +115,6 @@ def read_image(path: str, notes: ImageNotes | None = None, *, depth: bool = Fals
 
 def decode_image(file: BufferedReader | BytesIO, name: str, *, depth: bool = False) -> OpenedImage:
     """Decode an open file of at most `limits.IMAGE_FILE` bytes; see `open_image`."""
-    return _decode(file, name, depth)
-
-
-def _decode(file: BufferedReader | BytesIO, name: str, depth: bool) -> OpenedImage:
     from PIL import Image, ImageOps
 
     with warnings.catch_warnings():

@@ -168,10 +168,6 @@ class RealismCheck:
             for one in found
         ]
 
-    def sees(self, images: ImageBatch, label: str | None) -> list[bool] | None:
-        """Whether the judge sees the class in each image; None if it cannot tell."""
-        return self._seen(None if self._judge is None else self._judge.judge(images), label)
-
     def _seen(self, judged: list[Judgement] | None, label: str | None) -> list[bool] | None:
         if self._judge is None or judged is None or label is None:
             return None

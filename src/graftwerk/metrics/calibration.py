@@ -15,6 +15,7 @@ Right = Int64[np.ndarray, " n"]
 
 BINS = 15  # of the calibration error, as in the paper
 _COLDEST, _HOTTEST = 1e-3, 1e3
+_FOLDS = 5
 
 
 def softmax(logits: Logits) -> Float64[np.ndarray, "n l"]:
@@ -67,20 +68,17 @@ def _coolest(logits: Logits, requested: Float64[np.ndarray, " n"]) -> float:
     return math.exp(brentq(slope, low, high, xtol=1e-6))
 
 
-def cross_fitted(
-    logits: Logits, right: Right, seed: int, folds: int = 5
-) -> Float64[np.ndarray, "n l"]:
+def cross_fitted(logits: Logits, right: Right, seed: int) -> Float64[np.ndarray, "n l"]:
     """Return the probabilities of each image at a temperature that was fitted without it.
 
     Args:
         logits: of n images for l labels.
         right: index of each image's label.
-        seed: of the split.
-        folds: number of folds.
+        seed: of the split into folds.
     """
     order = np.random.default_rng(seed).permutation(len(logits))
     probabilities = np.empty_like(logits)
-    for held_out in np.array_split(order, folds):
+    for held_out in np.array_split(order, _FOLDS):
         others = np.setdiff1d(order, held_out)
         temperature = fit_temperature(logits[others], right[others])
         probabilities[held_out] = softmax(logits[held_out] / temperature)
@@ -94,17 +92,17 @@ def negative_log_likelihood(probabilities: Float64[np.ndarray, "n l"], right: Ri
 
 
 def calibration_error(
-    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], bins: int = BINS
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
 ) -> float:
     """Return the expected calibration error, 0 to 1: the gap between confidence and accuracy.
 
-    It is the weighted mean over `bins` equal-width bins of the confidence. With few images, chance
+    It is the weighted mean over 15 equal-width bins of the confidence. With few images, chance
     alone makes it a few hundredths.
     """
-    locations = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    locations = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     total = sum(
         abs(correct[inside].sum() - confidence[inside].sum())
-        for inside in (locations == location for location in range(bins))
+        for inside in (locations == location for location in range(BINS))
     )
     return float(total / len(confidence))
 

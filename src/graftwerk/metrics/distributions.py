@@ -83,11 +83,7 @@ def neighbour_distances(
         real: features of real images.
         among: whether the rows are those real images, so that each is its own nearest neighbor.
     """
-    squares = (rows.astype(np.float64) ** 2).sum(axis=1)[:, None] + (
-        real.astype(np.float64) ** 2
-    ).sum(axis=1)
-    apart = np.sqrt(np.maximum(squares - 2 * rows.astype(np.float64) @ real.T, 0))
-    nearest = np.sort(apart, axis=1)[:, int(among) : _NEIGHBOURS + int(among)]
+    nearest = np.sort(np.sqrt(_apart(rows, real)), axis=1)[:, int(among) : _NEIGHBOURS + int(among)]
     means: Float64[np.ndarray, " n"] = nearest.mean(axis=1)
     return means
 

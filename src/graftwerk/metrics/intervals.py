@@ -44,13 +44,13 @@ def _half_of_wilson(share: float, count: int, z: float) -> float:
     return z * error / (1 + z**2 / count)
 
 
-def clopper_pearson_upper(hits: int, count: int, confidence: float = CONFIDENCE) -> float:
+def clopper_pearson_upper(hits: int, count: int) -> float:
     """Return the upper end of the exact interval of a proportion."""
     from scipy.stats import beta
 
     if hits == count:
         return 1.0
-    return float(beta.ppf(1 - (1 - confidence) / 2, hits + 1, count - hits))
+    return float(beta.ppf(1 - (1 - CONFIDENCE) / 2, hits + 1, count - hits))
 
 
 def normal_margin(values: Float64[np.ndarray, " n"]) -> float:

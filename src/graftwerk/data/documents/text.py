@@ -90,8 +90,8 @@ class _Paragraph:
         self._reset()
 
 
-def _lines(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
-    for match in _LINE.finditer(text, begin):
+def _lines(text: str) -> Iterator[tuple[int, int]]:
+    for match in _LINE.finditer(text):
         if match.end() > match.start():
             yield match.span(1)
 

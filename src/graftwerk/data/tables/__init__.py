@@ -5,45 +5,22 @@ from typing import Any
 
 from ...errors import BadInput
 from ...text_safety import counted
-from .columnar import json_lines
+from .columnar import json_lines as json_lines
 from .header import USUAL_TARGETS
-from .numbers import NumberFormat
-from .table import (
-    AS_FOUND,
-    SUFFIXES,
-    Reading,
-    Sheet,
-    Table,
-    is_missing,
-    is_number,
-    is_table,
-    is_table_file,
-    is_table_folder,
-    read_sheets,
-    read_table,
-    reading_of,
-)
-
-__all__ = [
-    "AS_FOUND",
-    "SUFFIXES",
-    "NumberFormat",
-    "Reading",
-    "Sheet",
-    "Table",
-    "find_target",
-    "is_missing",
-    "is_number",
-    "is_table",
-    "is_table_file",
-    "is_table_folder",
-    "json_lines",
-    "read_sheets",
-    "read_table",
-    "reading_of",
-    "usual_target",
-    "with_one_hot",
-]
+from .numbers import NumberFormat as NumberFormat
+from .table import AS_FOUND as AS_FOUND
+from .table import SUFFIXES as SUFFIXES
+from .table import Reading as Reading
+from .table import Sheet as Sheet
+from .table import Table as Table
+from .table import is_missing as is_missing
+from .table import is_number as is_number
+from .table import is_table as is_table
+from .table import is_table_file as is_table_file
+from .table import is_table_folder as is_table_folder
+from .table import read_sheets as read_sheets
+from .table import read_table as read_table
+from .table import reading_of as reading_of
 
 
 def find_target(table: Table, name: str | None) -> str:

@@ -53,6 +53,26 @@ def with_position(path: str, line: int | None, page: int | None) -> str:
     return path + (f":{line}" if line is not None else f" page {page}" if page is not None else "")
 
 
+# fields that several reports have
+ReadingNotes = Annotated[
+    list[str], Field(description="what was merged, renamed or read otherwise than it stands")
+]
+Converted = Annotated[
+    dict[str, int],
+    Field(
+        description="what reading changed of images, such as transparency shown on white, and of "
+        "how many"
+    ),
+]
+OODCount = Annotated[
+    int | None,
+    Field(
+        description="images unlike all that the encoder was trained on; null where it has no "
+        "familiar.json"
+    ),
+]
+
+
 class Familiarity(Report):
     """Whether an image is like those that the encoder was trained on."""
 

@@ -1,8 +1,10 @@
 """Reports of fits to labeled data, and of LoRA on a model's own task."""
 
+from typing import Annotated
+
 from pydantic import Field
 
-from ..results import LeftOut, Report
+from ..results import Converted, LeftOut, ReadingNotes, Report
 
 
 class Score(Report):
@@ -61,6 +63,12 @@ class ScoreDetails(Report):
     thresholds: list[Answered] = Field(description="answers by the least probability of one")
 
 
+Details = Annotated[
+    ScoreDetails | None,
+    Field(description="of the score: each class, confusions, mistakes; None of numbers"),
+]
+
+
 class Baseline(Report):
     """Another method on the same examples, for comparison only."""
 
@@ -91,14 +99,8 @@ class DataFacts(Report):
     leaked: int = Field(description="rows to learn from that are among the --test data; dropped")
     left_out: list[LeftOut] = Field(description="rows and files that could not be used")
     tables: list[str] = Field(default=[], description="how each table is written")
-    notes: list[str] = Field(
-        default=[], description="what was merged, renamed or read otherwise than it stands"
-    )
-    converted: dict[str, int] = Field(
-        default_factory=dict,
-        description="what reading changed of images, such as transparency shown on white, and of "
-        "how many",
-    )
+    notes: ReadingNotes = Field(default=[])
+    converted: Converted = Field(default_factory=dict)
     unlearned: dict[str, int] = Field(
         default={},
         description="test examples of each class that the data to learn from lack; not scored",
@@ -113,9 +115,7 @@ class FitResult(Report):
     model: str = Field(description="the frozen model")
     data: DataFacts = Field(description="the data")
     score: Score = Field(description="on the test examples")
-    details: ScoreDetails | None = Field(
-        default=None, description="of the score: each class, confusions, mistakes; None of numbers"
-    )
+    details: Details = None
     baselines: list[Baseline] = Field(
         default=[], description="of a table of numbers: other methods, which are not saved"
     )
@@ -209,18 +209,14 @@ class Predictions(Report):
         default=None,
         description="where a table has the labels: on its rows that were not learned from",
     )
-    details: ScoreDetails | None = Field(
-        default=None, description="of the score: each class, confusions, mistakes; None of numbers"
-    )
+    details: Details = None
     learned: int = Field(default=0, description="labeled rows that it has learned from")
     chance: float | None = Field(
         default=None, description="share that guessing among the labels gets right (classify)"
     )
     abstained: int = Field(default=0, description="inputs without a label, see --threshold")
     tables: list[str] = Field(default=[], description="how each table is written")
-    notes: list[str] = Field(
-        default=[], description="what was merged, renamed or read otherwise than it stands"
-    )
+    notes: ReadingNotes = Field(default=[])
     seconds: float = Field(description="wall time")
 
 
@@ -232,18 +228,14 @@ class FitEvaluation(Report):
     score: Score = Field(description="on the examples that it has not learned from")
     per_class: dict[str, float] = Field(description="share of each class that was recognized")
     confusions: list[str] = Field(description="most frequent mistakes")
-    details: ScoreDetails | None = Field(
-        default=None, description="of the score: each class, confusions, mistakes; None of numbers"
-    )
+    details: Details = None
     unlearned: dict[str, int] = Field(
         default={}, description="examples of each class that the fit does not know; not scored"
     )
     learned: int = Field(description="examples left out because it has learned from them")
     left_out: list[LeftOut] = Field(description="rows and files that could not be used")
     tables: list[str] = Field(default=[], description="how each table is written")
-    notes: list[str] = Field(
-        default=[], description="what was merged, renamed or read otherwise than it stands"
-    )
+    notes: ReadingNotes = Field(default=[])
     seconds: float = Field(description="wall time")
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from ..results import Report, Skipped
+from ..results import OODCount, ReadingNotes, Report, Skipped
 
 
 class Recall(Report):
@@ -73,15 +73,10 @@ class AlignmentEvaluation(Report):
     )
     pictures: Half | None = Field(description="the images among themselves")
     texts: Half | None = Field(description="the different captions or texts among themselves")
-    unfamiliar: int | None = Field(
-        description="images unlike all that the encoder was trained on; null where it has no "
-        "familiar.json"
-    )
+    unfamiliar: OODCount
     skipped: list[Skipped] = Field(description="images left out, with reasons")
     tables: list[str] = Field(default=[], description="how each table is written")
-    notes: list[str] = Field(
-        default=[], description="what was merged, renamed or read otherwise than it stands"
-    )
+    notes: ReadingNotes = Field(default=[])
     seconds: float = Field(description="wall time, the model's loading included")
 
 
@@ -114,9 +109,7 @@ class SimilarityEvaluation(Report):
     spearman: float = Field(description="rank correlation of cosine and judgment, -1 to 1")
     pearson: float = Field(description="linear correlation, -1 to 1")
     tables: list[str] = Field(default=[], description="how each table is written")
-    notes: list[str] = Field(
-        default=[], description="what was merged, renamed or read otherwise than it stands"
-    )
+    notes: ReadingNotes = Field(default=[])
     seconds: float = Field(description="wall time")
 
 

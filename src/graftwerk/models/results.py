@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ..results import Familiarity, Report, Skipped
+from ..results import Familiarity, OODCount, Report, Skipped
 
 
 class LabelProbability(Report):
@@ -58,10 +58,7 @@ class Classification(Report):
 
     pictures: list[ClassifiedImage] = Field(description="the images, in their order")
     skipped: list[Skipped] = Field(description="images left out, with reasons")
-    unfamiliar: int | None = Field(
-        description="images unlike all that the encoder was trained on; null where it has no "
-        "familiar.json"
-    )
+    unfamiliar: OODCount
     labels: int = Field(description="labels to choose from")
     templates: list[str] = Field(
         description="prompts that each label was put into; none for a classifier's own classes"

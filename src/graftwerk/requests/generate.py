@@ -67,6 +67,12 @@ GuidePlain = Annotated[
 ]
 
 
+Side = Prompt[
+    Annotated[
+        int | None,
+        Field(ge=1, le=limits.GENERATED_SIDE, description="in pixels; default: the model's own"),
+    ]
+]
 ControlMode = Literal["balanced", "prompt", "control"]
 
 
@@ -291,18 +297,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in each DDIM step"
     )
-    width: Prompt[int | None] = Field(
-        default=None,
-        ge=1,
-        le=limits.GENERATED_SIDE,
-        description="in pixels; default: the model's own",
-    )
-    height: Prompt[int | None] = Field(
-        default=None,
-        ge=1,
-        le=limits.GENERATED_SIDE,
-        description="in pixels; default: the model's own",
-    )
+    width: Side = None
+    height: Side = None
     negative: Prompt[str] = Field(
         default="",
         max_length=limits.PROMPT_CHARACTERS,

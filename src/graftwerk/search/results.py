@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..results import Familiarity, Passage, Report, Skipped, with_position
+from ..results import Converted, Familiarity, Passage, ReadingNotes, Report, Skipped, with_position
 from ..text_safety import counted, html_table, shortened
 
 
@@ -31,11 +31,7 @@ class IndexChange(Report, frozen=False):
         description="images embedded in this run that are unlike all that the encoder was "
         "trained on; null where it has no familiar.json",
     )
-    converted: dict[str, int] = Field(
-        default_factory=dict,
-        description="what reading changed of images, such as transparency shown on white, and of "
-        "how many",
-    )
+    converted: Converted = Field(default_factory=dict)
     encoder: str = Field(default="", description="the index's encoder")
     seconds: float = Field(default=0.0, description="wall time")
 
@@ -229,7 +225,5 @@ class Embedding(Report):
     count: int = Field(description="number of vectors")
     out: str | None = Field(description="file written")
     tables: list[str] = Field(default=[], description="how each table is written")
-    notes: list[str] = Field(
-        default=[], description="what was merged, renamed or read otherwise than it stands"
-    )
+    notes: ReadingNotes = Field(default=[])
     vectors: list[list[float]] | None = Field(description="the vectors, when no file was named")

@@ -7,7 +7,6 @@ their path in the network itself, so a name that matches none is an error rather
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,7 @@ _TEXT_LAYERS = {"_to_q": "_q_proj", "_to_k": "_k_proj", "_to_v": "_v_proj", "_to
 _HINT = "Known: peft folders, diffusers' pytorch_lora_weights.safetensors, kohya's LoRA and LoCon."
 
 
-@dataclass(slots=True)
-class _Layer:
-    """Tensors of one layer in a file."""
-
-    tensors: dict[str, Tensor] = field(default_factory=dict)
+_Layer = dict[str, Tensor]  # of a file
 
 
 def lora_file(path: Path) -> Path | None:
@@ -174,7 +169,7 @@ def _read_file(file: Path, networks: Mapping[str, nn.Module], base: str) -> dict
         part = _PARTS.get(prefix, trunk)
         kind = _KINDS.get(match["kind"], match["kind"])
         module = _module_of(match["module"], part)
-        layers.setdefault(part, {}).setdefault(module, _Layer()).tensors[kind] = tensor
+        layers.setdefault(part, {}).setdefault(module, {})[kind] = tensor
     return {
         part: _adapter(file, found, networks.get(part), _config_of(metadata, part, file), base)
         for part, found in layers.items()
@@ -243,17 +238,16 @@ def _adapter(
                 f"are in {base}; {name!r} is not.",
                 "Name the model that it was made on.",
             )
-        held = layer.tensors
-        if not {"A", "B"} <= set(held):
-            raise BadFile(f"{file} holds only {', '.join(held)} of {name!r}.", "Copy it again.")
-        pairs[path] = (held["A"].float(), held["B"].float())
-        rank = len(held["A"])
-        alpha = float(held["alpha"]) if "alpha" in held else None
+        if not {"A", "B"} <= set(layer):
+            raise BadFile(f"{file} holds only {', '.join(layer)} of {name!r}.", "Copy it again.")
+        pairs[path] = (layer["A"].float(), layer["B"].float())
+        rank = len(layer["A"])
+        alpha = float(layer["alpha"]) if "alpha" in layer else None
         scalings[path] = (
             scaling_of(config, path, rank)
             if alpha is None and config
             else (rank if alpha is None else alpha) / rank
         )
-        if "magnitude" in held:
-            magnitudes[path] = held["magnitude"].float()
+        if "magnitude" in layer:
+            magnitudes[path] = layer["magnitude"].float()
     return Adapter(pairs, scalings, magnitudes=magnitudes)

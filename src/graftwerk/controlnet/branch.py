@@ -40,6 +40,7 @@ from ..diffusion.unet import (
     zero_convolutions_of,
 )
 from ..errors import BadInput
+from ..training.state import initialise
 
 HintKind = Literal["code", "paper"]
 _CODE_WIDTHS, _PAPER_WIDTHS = (16, 32, 96, 256), (16, 32, 64, 128)
@@ -321,7 +322,7 @@ def make_branch(
         if own is None:
             raise BadInput("a light branch of one's own U-Net needs its first layer.", "Name it.")
         encoder: nn.Module = LightEncoder(copy.deepcopy(own), joints)
-        _draw(encoder.layers, generator)  # type: ignore[arg-type]
+        initialise(encoder.layers, generator)  # type: ignore[arg-type]
     elif isinstance(network, Controllable):
         encoder = copy.deepcopy(network.encoder)
     else:
@@ -340,17 +341,6 @@ def make_branch(
     for weight in weights_of(branch).values():
         weight.requires_grad_(True)
     return branch
-
-
-def _draw(layers: nn.Module, generator: torch.Generator) -> None:
-    """Initialize convolutions as PyTorch does, but from a generator."""
-    with torch.no_grad():
-        for weight in layers.parameters():
-            if weight.ndim == 1:
-                weight.zero_()
-            else:
-                bound = 1 / weight[0].numel() ** 0.5
-                weight.uniform_(-bound, bound, generator=generator)
 
 
 def _keeps(encoder: nn.Module) -> bool:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +96,7 @@ class StoredPairs:
 
     def only(self, chosen: Int64[np.ndarray, " k"]) -> "StoredPairs":
         """Return a subset of the pairs, in a fixed order."""
-        return StoredPairs(
-            self.latents, self.maps, self.states, self.pooled, self.empty, np.sort(chosen)
-        )
+        return replace(self, chosen=np.sort(chosen))
 
 
 @dataclass(frozen=True, slots=True)

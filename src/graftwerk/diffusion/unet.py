@@ -4,6 +4,7 @@ Between the two, a ControlNet branch adds to the skip connections and to the out
 block. The keys and values of a prompt are computed once and cached for all steps.
 """
 
+import copy
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -441,16 +442,9 @@ class NetworkDenoiser:
         perturbed: Collection[nn.Module],
         held: tuple[int, bool] = (0, False),
     ) -> "NetworkDenoiser":
-        return NetworkDenoiser(
-            self._network,
-            self._noise,
-            self._texts,
-            factor=self._factor,
-            keeps_prompts=self._keeps_prompts,
-            control=control,
-            perturbed=perturbed,
-            held=held,
-        )
+        made = copy.copy(self)
+        made._control, made._perturbed, made._held, made._rows = control, perturbed, held, {}
+        return made
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
         """Predict the clean image behind `x` at noise level `sigma`."""

@@ -1,6 +1,7 @@
 """The fitting methods, by name."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
         score=score,
         details=details,
         settings={
-            **run.settings.as_json(),
+            **asdict(run.settings),
             "validation_score": run.measured.value,
             "validation_score_of_linear": run.start,
             "best_step": run.step,

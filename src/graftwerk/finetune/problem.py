@@ -53,14 +53,6 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vecto
     return mapped, float(facts["seconds"])
 
 
-def out_of_distribution_of(base: Base, examples: Examples, monitor: Monitor) -> int:
-    """Return the number of out-of-distribution images, if the model's folder has statistics.
-
-    The number is computed together with the features; raises as `features_of` does.
-    """
-    return int(_cached(base, examples, monitor)[1]["unfamiliar"])
-
-
 def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dict[str, Any]]:
     def build(target: Path) -> dict[str, Any]:
         begin = time.perf_counter()
@@ -185,8 +177,9 @@ class Problem:
 
     def unfamiliar(self, monitor: Monitor) -> int:
         """Return the number of out-of-distribution images, if the model has statistics."""
-        is_image = self.examples.kind == "image"
-        return out_of_distribution_of(self.base, self.examples, monitor) if is_image else 0
+        if self.examples.kind != "image":
+            return 0
+        return int(_cached(self.base, self.examples, monitor)[1]["unfamiliar"])  # with the features
 
     def at_layer(self, layer: HiddenLayer) -> "Problem":
         """Return the same problem on another hidden layer."""

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +279,7 @@ def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
         "parts": [len(part) for part in (problem.split.train, problem.split.validation)],
         "balanced": problem.source.balanced,
         "seed": problem.source.seed,
-        "settings": settings.as_json(),
+        "settings": asdict(settings),
     }
 
 

@@ -5,9 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
@@ -354,7 +353,3 @@ class Settings:
         """The learning rate, in words."""
         faster = f", B {self.lora_plus:g} times" if self.lora_plus != 1 else ""
         return f"rate {self.learning_rate:g}{faster}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the settings as they are stored."""
-        return asdict(self)

@@ -5,11 +5,11 @@ Each training is stored in its own folder and never repeated.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
@@ -28,7 +28,7 @@ from ..data.image_folder import read_captioned
 from ..data.images import write_image
 from ..data.pixels import fit
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
-from ..diffusion.prompts import TextStates
+from ..diffusion.prompts import TextStates, join
 from ..diffusion.unet import zero_convolutions_of
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance
@@ -119,10 +119,7 @@ class Ground:
         if self.model.reader is None:
             raise ValueError("a model that reads no prompts")
         read = self.model.reader.read
-        parts = [read(prompts[n : n + _READ]) for n in range(0, len(prompts), _READ)]
-        pooled = [part.pooled for part in parts if part.pooled is not None]
-        states = torch.cat([part.states for part in parts])
-        return TextStates(states, torch.cat(pooled) if pooled else None)
+        return reduce(join, (read(prompts[n : n + _READ]) for n in range(0, len(prompts), _READ)))
 
 
 def require_ours(request: ControlAblation) -> None:

@@ -325,6 +325,9 @@ def _save(request: ControlTrain, out: Path, job: TrainingJob, trained: Trained) 
         write_bundle(folder, checkpoint.KIND, base["name"], base["fingerprint"], content)
 
 
+_MEASURED = ("gap", "gap_low", "gap_high", "loss", "norm", "change")  # of what is reported
+
+
 def _report(
     request: ControlTrain, out: Path, job: TrainingJob, trained: Trained, shown: CaptionedImages
 ) -> ControlTrained:
@@ -349,13 +352,8 @@ def _report(
         reason=trained.verdict.reason,
         forecast=reported_forecast(trained.forecast, trained.verdict),
         forecast_at=trained.forecast.step,
-        gap=last.gap,
-        gap_low=last.gap_low,
-        gap_high=last.gap_high,
-        loss=last.loss,
+        **{name: getattr(last, name) for name in _MEASURED},
         frozen_loss=trained.frozen_loss,
-        norm=last.norm,
-        change=last.change,
         fidelity=sampled[-1].fidelity if sampled else None,
         fidelity_chance=sampled[-1].chance if sampled else None,
         parameters=sum(w.numel() for w in weights_of(job.branch).values()),

@@ -4,7 +4,7 @@ import io
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,19 +201,9 @@ def settings_of(request: Fit | Compare, how: str) -> "Settings":
     from ..finetune.scoring import Settings
 
     usual = _LORA_RATE if how == "lora" else _FULL_RATE
-    return Settings(
-        how=how,
-        rank=request.rank,
-        alpha=request.alpha,
-        dropout=request.dropout,
-        lora_plus=request.lora_plus,
-        targets=tuple(request.targets),
-        top=request.top,
-        epochs=request.epochs,
-        batch=request.batch,
-        learning_rate=request.learning_rate or usual,
-        patience=request.patience,
-    )
+    values = {one.name: getattr(request, one.name) for one in fields(Settings) if one.name != "how"}
+    values |= {"targets": tuple(request.targets), "learning_rate": request.learning_rate or usual}
+    return Settings(how, **values)
 
 
 KIND = "comparison"

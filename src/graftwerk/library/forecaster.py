@@ -32,6 +32,7 @@ from ..text_safety import counted
 from ..types import Monitor, Silent
 
 Covariates = Mapping[str, Any]
+_SHARED = ("model", "season", "calibrate", "steps", "rank", "seed", "device")  # with `Forecast`
 _LEAST = 3  # minimum number of values of a history
 
 
@@ -117,14 +118,8 @@ class Forecaster:
             Forecast,
             names={"how": "method"},
             table="series",
-            model=self.model,
             how=self.method,
-            season=self.season,
-            calibrate=self.calibrate,
-            steps=self.steps,
-            rank=self.rank,
-            seed=self.seed,
-            device=self.device,
+            **{name: getattr(self, name) for name in _SHARED},
         )
         self._tuned: Tuned | None = None
         with named_by_user([self.model]):

@@ -23,44 +23,29 @@ from ..errors import BadFile, Damaged, UnknownName
 from .integrity import hash_of_weights, require_published
 
 CHECKED = {"config.json", "scheduler_config.json", "preprocessor_config.json"}
-_LAYERS = (0, 1_000)
-_HEADS = (1, 10_000)
-_WIDTH = (1, 262_144)  # the widest known layers have some 60,000 values
-_PIXELS = (1, 16_384)
-_EPSILON = (0, 1)
 _BOUNDS: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(
-        ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "depths"),
-        _LAYERS,
-    ),
-    **dict.fromkeys(
-        ("decoder_layers", "num_decoder_layers", "layers_per_block", "reverse_layers_per_block"),
-        _LAYERS,
-    ),
-    **dict.fromkeys(("transformer_layers_per_block", "blocks"), _LAYERS),
-    **dict.fromkeys(
-        ("num_attention_heads", "num_heads", "n_head", "n_heads", "num_key_value_heads"), _HEADS
-    ),
-    **dict.fromkeys(
-        ("encoder_attention_heads", "decoder_attention_heads", "attention_head_dim"), _HEADS
-    ),
-    **dict.fromkeys(("hidden_size", "intermediate_size", "d_model", "d_ff", "d_kv"), _WIDTH),
-    **dict.fromkeys(("n_embd", "cross_attention_dim", "projection_dim", "head_dim"), _WIDTH),
-    **dict.fromkeys(("block_out_channels", "in_channels", "out_channels"), _WIDTH),
-    **dict.fromkeys(("latent_channels", "conditioning_channels", "num_channels"), _WIDTH),
-    **dict.fromkeys(("in_features", "norm_num_groups"), _WIDTH),
-    **dict.fromkeys(("sample_size", "image_size", "patch_size", "height", "width"), _PIXELS),
-    **dict.fromkeys(("shortest_edge", "longest_edge"), _PIXELS),
-    **dict.fromkeys(("layer_norm_eps", "rms_norm_eps", "norm_eps"), _EPSILON),
-    **dict.fromkeys(("layer_norm_epsilon", "beta_start", "beta_end"), _EPSILON),
-    "vocab_size": (1, 10_000_000),
-    "max_position_embeddings": (1, 100_000_000),
-    "num_train_timesteps": (1, 100_000),
-    "scaling_factor": (1e-6, 1e6),
-    "resample": (0, 5),
-    "rescale_factor": (0, 1e6),
-    "image_mean": (-1e6, 1e6),
-    "image_std": (1e-6, 1e6),
+    name: bounds
+    for bounds, names in {
+        (0, 1_000): "num_hidden_layers num_layers n_layer n_layers encoder_layers depths "
+        "decoder_layers num_decoder_layers layers_per_block reverse_layers_per_block "
+        "transformer_layers_per_block blocks",
+        (1, 10_000): "num_attention_heads num_heads n_head n_heads num_key_value_heads "
+        "encoder_attention_heads decoder_attention_heads attention_head_dim",
+        # the widest known layers have some 60,000 values
+        (1, 262_144): "hidden_size intermediate_size d_model d_ff d_kv n_embd cross_attention_dim "
+        "projection_dim head_dim block_out_channels in_channels out_channels latent_channels "
+        "conditioning_channels num_channels in_features norm_num_groups",
+        (1, 16_384): "sample_size image_size patch_size height width shortest_edge longest_edge",
+        (0, 1): "layer_norm_eps rms_norm_eps norm_eps layer_norm_epsilon beta_start beta_end",
+        (1, 10_000_000): "vocab_size",
+        (1, 100_000_000): "max_position_embeddings",
+        (1, 100_000): "num_train_timesteps",
+        (1e-6, 1e6): "scaling_factor image_std",
+        (0, 5): "resample",
+        (0, 1e6): "rescale_factor",
+        (-1e6, 1e6): "image_mean",
+    }.items()
+    for name in names.split()
 }
 # no limit: of state-space models, and of DPM-Solver as diffusers saves it
 _MAY_BE_INFINITE = {"time_step_limit", "lambda_min_clipped"}

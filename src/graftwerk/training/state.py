@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -219,15 +219,8 @@ def save(folder: Path, parts: Parts, facts: Facts) -> None:
             content = to_bytes({key: value.contiguous() for key, value in tensors.items()})
             hashes[name] = hashlib.sha256(content).hexdigest()
             files.write_plain(working / f"{name}.safetensors", content)
-        manifest = {
-            "version": _VERSION,
-            "step": facts.step,
-            "configuration": dict(facts.configuration),
-            "loss": facts.loss,
-            "counters": dict(facts.counters),
-            "sha256": hashes,
-        }
-        files.write_json(working / _MANIFEST, manifest | {"seal": _checksum(manifest)})
+        manifest = {"version": _VERSION, **asdict(facts), "sha256": hashes}
+        files.write_sealed_json(working / _MANIFEST, manifest)
     for name, digest in hashes.items():
         if files.sha256_of_file(target / f"{name}.safetensors") != digest:
             raise Damaged(
@@ -346,17 +339,14 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if path.is_dir()), reverse=True)
 
 
-def _checksum(manifest: Mapping[str, Any]) -> str:
-    content = {key: value for key, value in manifest.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = files.read_json(path / _MANIFEST)
+        manifest = files.read_sealed_json(path / _MANIFEST)
+    except Damaged:
+        manifest = {}
     except (BadFile, OSError) as error:
         raise Damaged(f"checkpoint {path.name} has no readable manifest.") from error
-    if not isinstance(manifest, dict) or manifest.get("seal") != _checksum(manifest):
+    if not isinstance(manifest, dict) or "seal" not in manifest:
         raise Damaged(f"the manifest of checkpoint {path.name} does not match its hash.")
     if manifest["version"] != _VERSION:
         raise BadFile(
@@ -380,13 +370,7 @@ def _load(path: Path) -> tuple[Parts, Facts]:
         if hashlib.sha256(content).hexdigest() != digest:
             raise Damaged(f"{file.name} of checkpoint {path.name} does not match its hash.")
         parts[name] = from_bytes(content)
-    facts = Facts(
-        step=manifest["step"],
-        configuration=manifest["configuration"],
-        loss=manifest["loss"],
-        counters=manifest["counters"],
-    )
-    return parts, facts
+    return parts, Facts(**{one.name: manifest[one.name] for one in fields(Facts)})
 
 
 def _remove_unneeded(folder: Path) -> None:

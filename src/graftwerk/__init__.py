@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from .library.adapters import ImageGuide as ImageGuide
     from .library.adapters import Lora as Lora
     from .library.adapters import TextGuide as TextGuide
-    from .library.chat import Conversation as Conversation
     from .library.controlnet import train_controlnet as train_controlnet
     from .library.encoder import Encoder as Encoder
     from .library.encoder import load_encoder as load_encoder
@@ -44,6 +43,7 @@ if TYPE_CHECKING:  # "as" makes a name public for type checkers
     from .library.pipeline import Pipeline as Pipeline
     from .library.policy import Policy as Policy
     from .library.probing import probe as probe
+    from .rag.conversation import Conversation as Conversation
     from .requests.base import R_co, Request
     from .requests.control import ConditionList as ConditionList
     from .requests.control import ControlAblation as ControlAblation
@@ -98,7 +98,7 @@ _OBJECTS: dict[str, str] = {
     "ClassGuide": "library.adapters",
     "Classifier": "library.estimators",
     "ControlNet": "library.adapters",
-    "Conversation": "library.chat",
+    "Conversation": "rag.conversation",
     "Encoder": "library.encoder",
     "ForecastValues": "library.forecaster",
     "Forecaster": "library.forecaster",

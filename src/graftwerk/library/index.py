@@ -13,6 +13,7 @@ from ..models.hub import named_by_user
 from ..models.language import load_writer
 from ..rag import evidence as grounds
 from ..rag.answer import Asker, Stopwatch
+from ..rag.conversation import Conversation
 from ..rag.results import Answer, Calibration
 from ..requests.base import (
     DEFAULT_INDEX,
@@ -31,7 +32,6 @@ from ..search.query import query_of, search
 from ..search.results import IndexChange, IndexCheck, IndexState, SearchResult
 from ..search.vector_cache import VectorCache
 from ..types import Encoder, Monitor, Silent, Unpicklable, Writer
-from .chat import Conversation
 
 if TYPE_CHECKING:
     from ..data.image_inputs import ImageLike

@@ -1,4 +1,4 @@
-"""Commands that write to an index: add, remove, rebuild."""
+"""Commands that write to an index: add, remove, rebuild (by another encoder or other passages)."""
 
 import os
 import time
@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..data.documents.formats import is_image_path
+from ..data.documents.sandbox import Reader
+from ..data.images import ImageNotes
 from ..data.tables import reading_of
 from ..data.walk import list_files, names_of
-from ..errors import BadFile, BadInput, Cancelled
+from ..errors import BadFile, BadInput, Busy, Cancelled, LimitExceeded
 from ..requests.base import DEFAULT_ENCODER
 from ..requests.search import IndexAdd
-from ..results import Skipped
+from ..results import Passage, Skipped
 from ..types import Encoder, Monitor, report_reading
-from .chunking import CHUNKER_VERSION
+from .chunking import CHUNKER_VERSION, cut
 from .database import is_whole, require_free
 from .index import (
     Index,
@@ -25,9 +29,13 @@ from .index import (
     load_own_encoder,
     open_index,
 )
-from .ingest import Intake, require_something
-from .rebuild import renew
+from .ingest import BATCH_PASSAGES, Intake, embed, require_something
 from .results import IndexChange
+from .rows import Entry, decode_vectors, input_hash, is_unit, storable
+from .vector_cache import VectorCache
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Choice = tuple[str | None, int | None]  # encoder and hidden layer, where the user named them
 
@@ -173,3 +181,143 @@ def _find(path: str, stored: Mapping[str, str]) -> list[str]:
     locations = set(names_of(path))
     inside = tuple(location.rstrip(os.sep) + os.sep for location in locations)
     return [name for name in stored if name in locations or name.startswith(inside)]
+
+
+_ATTEMPTS = 3  # to finish before another writer changes the files again
+
+
+def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor) -> IndexChange:
+    """Replace everything by the same files, split and embedded per `base`, in one step.
+
+    Passages are taken from the index; where they have to be cut another way, and for images,
+    the files are read again. Until the last moment the index stays as it was.
+    """
+    work = _Renewer(index, encoder, base, monitor)
+    for _ in range(_ATTEMPTS):
+        with index.view() as view:
+            stored = view.files()
+        work.prepare(stored)
+        entries = [work.entries[path] for path in stored if path in work.entries]
+        if stored and not entries:
+            raise BadInput(
+                f"no file of the index {index.folder} could be made again: "
+                f"{work.skipped[0].path}: {work.skipped[0].reason}",
+                "Pass another encoder, or make an index in another folder.",
+            )
+        if index.replace_all(entries, base, stored):
+            work.cache.remove()  # what a search of a static index computed is of no use now
+            return IndexChange(
+                unchanged=len(entries),
+                removed=len(work.skipped),
+                embedded=work.embedded,
+                reused=work.reused,
+                skipped=work.skipped,
+                notes=work.notes,
+                converted=dict(work.converted.counts),
+            )
+    raise Busy(f"the index {index.folder} is changed by other processes.", "Wait and try again.")
+
+
+class _Renewer:
+    """Preparation of entries, cached for a second attempt."""
+
+    def __init__(
+        self, index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor
+    ) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.skipped: list[Skipped] = []
+        self.embedded = self.reused = 0
+        self.converted = ImageNotes()
+        self.notes: list[str] = []
+        self._index = index
+        self._encoder = encoder
+        self._recut = int(base["chunker"]) != index.chunker
+        self._same_encoder = base["fingerprint"] == index.fingerprint
+        self._monitor = monitor
+        self._vectors: dict[bytes, bytes] = {}
+        self.cache = VectorCache(index.folder, base["fingerprint"])
+
+    def prepare(self, stored: Mapping[str, str]) -> None:
+        self.skipped.clear()
+        self._monitor.start("embedding files", len(stored))
+        with Reader() as reader:
+            for path, content_hash in stored.items():
+                known = self.entries.get(path)
+                if known is None or known.content_hash != content_hash:
+                    self.entries.pop(path, None)
+                    self._prepare_file(reader, path, content_hash)
+                self._monitor.advance()
+
+    def _prepare_file(self, reader: Reader, path: str, content_hash: str) -> None:
+        is_image = is_image_path(path)
+        kind = "image" if is_image else "text"
+        if kind not in self._encoder.reads:
+            reads = " and ".join(sorted(self._encoder.reads))
+            self._skip(path, f"the encoder reads only {reads}.")
+            return
+        try:
+            passages, image = self._read(reader, path, content_hash, is_image)
+        except (BadFile, LimitExceeded) as error:
+            self._skip(path, str(error))
+            return
+        digests = [input_hash(passage, content_hash) for passage in passages]
+        matrix = decode_vectors(
+            self._embed(dict(zip(digests, passages, strict=True)), digests, image),
+            self._encoder.dimension,
+        )
+        if is_unit(matrix).all():
+            self.entries[path] = Entry(path, content_hash, passages, matrix)
+        else:
+            self._skip(path, "the encoder gave a vector that is not a number.")
+
+    def _skip(self, path: str, reason: str) -> None:
+        self.skipped.append(Skipped(path=path, reason=f"taken out: {reason}"))
+
+    def _read(
+        self, reader: Reader, path: str, content_hash: str, is_image: bool
+    ) -> tuple[list[Passage], "Image | None"]:
+        image = None
+        if is_image or self._recut:
+            try:
+                document, image = reader.read_with_image(path)
+            except BadFile as error:
+                raise BadFile(f"it cannot be read: {error.message}", error.hint) from error
+            if document.content_hash != content_hash:
+                raise BadFile("it has changed.", "Add it again with: graft index add")
+            if document.kind == "image":
+                self.converted.add(document.notes)
+            else:
+                name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+                self.notes += [f"{name}: {note}" for note in document.notes]
+        if self._recut:
+            passages = [storable(passage) for passage in cut(document)]
+        else:
+            with self._index.view() as view:
+                passages = view.passages_of(path)
+        return passages, image
+
+    def _embed(
+        self, inputs: Mapping[bytes, Passage], digests: list[bytes], image: "Image | None"
+    ) -> list[bytes]:
+        if self._same_encoder:
+            with self._index.view() as view:
+                self._vectors.update(view.known_vectors(list(inputs)))
+        else:
+            self._vectors.update(self.cache.read(list(inputs)))
+        fresh = {
+            digest: image or passage
+            for digest, passage in inputs.items()
+            if digest not in self._vectors
+        }
+        for start in range(0, len(fresh), BATCH_PASSAGES):
+            batch = dict([*fresh.items()][start : start + BATCH_PASSAGES])
+            made = embed(batch, self._encoder, self._poll).vectors
+            self.cache.write(made)  # a rebuild that is interrupted goes on there
+            self._vectors.update(made)
+        self.embedded += len(fresh)
+        self.reused += len(digests) - len(fresh)
+        return [self._vectors[digest] for digest in digests]
+
+    def _poll(self, _count: int) -> None:
+        """Let the monitor stop a long file; the bar counts files."""
+        self._monitor.advance(0)

@@ -13,7 +13,6 @@ from graftwerk.commands import search as index_verify
 from graftwerk.errors import BadFile, BadInput, Busy, Cancelled, WrongBase
 from graftwerk.requests.search import IndexAdd, IndexRebuild, IndexVerify
 from graftwerk.search import index as index_module
-from graftwerk.search import rebuild as rebuilding
 from graftwerk.search import writing
 from graftwerk.search.index import Index, open_index
 from graftwerk.types import Silent
@@ -122,11 +121,10 @@ def test_images_are_read_again_or_taken_out(docs, monkeypatch):
 
 
 def test_cut_another_way(docs, monkeypatch):
-    cut = rebuilding.cut
-    for module in (rebuilding, index_module, writing):
-        name = "cut" if module is rebuilding else "CHUNKER_VERSION"
-        value = (lambda document: cut(document) * 2) if module is rebuilding else 4
-        monkeypatch.setattr(module, name, value)
+    cut = writing.cut
+    monkeypatch.setattr(writing, "cut", lambda document: cut(document) * 2)
+    for module in (index_module, writing):
+        monkeypatch.setattr(module, "CHUNKER_VERSION", 4)
     FIRST.texts.clear()
     with pytest.raises(WrongBase, match="passages of version 2"):
         (docs / "new.txt").write_text("new")

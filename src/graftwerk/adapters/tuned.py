@@ -5,6 +5,7 @@ what was learned is saved, with the name and hash of the frozen model.
 """
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,6 @@ def tune(
     how: Fitting,
     make_task: Callable[[Mapping[str, nn.Parameter]], Task],
     held: Callable[[], float],
-    folder: Path,
     monitor: Monitor,
 ) -> Tuned:
     """Fit a model, whose network is modified.
@@ -136,7 +136,6 @@ def tune(
         how: see `Fitting`.
         make_task: creates the training task for the trained parameters.
         held: returns the mean loss of the held-out data with the network as it is.
-        folder: for checkpoints.
         monitor: for progress.
 
     Raises:
@@ -144,8 +143,10 @@ def tune(
     """
     steer, parameters = _parameters(model, how)
     frozen = {name: one.detach().clone() for name, one in parameters.items()}
-    session = Session(folder, {"method": how.method, "seed": how.seed, **how.about}, how.seed)
-    learned = train(make_task(parameters), how.plan, session, monitor).average
+    with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
+        facts = {"method": how.method, "seed": how.seed, **how.about}
+        session = Session(Path(folder) / "training", facts, how.seed)
+        learned = train(make_task(parameters), how.plan, session, monitor).average
     if steer is not None:
         with torch.no_grad():
             for name, parameter in parameters.items():

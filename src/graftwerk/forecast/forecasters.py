@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor, nn
 
 from ..errors import BadInput
@@ -284,8 +285,6 @@ class LibraryModel(NetworkForecaster):
 
 def _quantiles_of(spread: Any) -> Float[Tensor, "b h q"]:
     """Return quantiles of a PyTorch distribution over [b h 1], in float64 by SciPy."""
-    from scipy import stats
-
     base, loc, scale = spread, 0.0, 1.0
     if isinstance(spread, torch.distributions.TransformedDistribution):
         base, move = spread.base_dist, spread.transforms[0]

@@ -5,7 +5,7 @@ it, is chosen on the last windows, which are held out.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,27 +28,23 @@ _HELD_WINDOWS = 48  # number of held-out windows
 _LEAST = 16  # values before a window
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Task:
     """Windows of one history; see `training.session.Task`."""
 
-    def __init__(
-        self,
-        model: NetworkForecaster,
-        history: History,
-        parameters: Mapping[str, nn.Parameter],
-        ends: tuple[int, int],
-        leads: int,
-        seed: int,
-    ) -> None:
-        self._model, self._history, self._parameters = model, history, parameters
-        self._ends, self._leads, self._seed = ends, leads, seed
+    model: NetworkForecaster
+    history: History
+    trained: Mapping[str, nn.Parameter]
+    ends: tuple[int, int]
+    leads: int
+    seed: int
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        return self._parameters
+        return self.trained
 
     def batch(self, first: int, count: int) -> list[int]:
         return [
-            int(np.random.default_rng([self._seed, number]).integers(*self._ends))
+            int(np.random.default_rng([self.seed, number]).integers(*self.ends))
             for number in range(first, first + count)
         ]
 
@@ -60,12 +56,12 @@ class _Task:
         return self.losses(batch).mean(), {}
 
     def losses(self, ends: list[int]) -> Float[Tensor, " b"]:
-        one = self._history
+        one = self.history
         cut = [History(one.values[:end], one.season, one.second) for end in ends]
-        after = np.stack([one.values[end : end + self._leads] for end in ends])
-        batch = self._model.prepare(cut, self._leads)
-        target = torch.as_tensor(after, dtype=torch.float32, device=self._model.device)
-        return self._model.loss(batch, target)
+        after = np.stack([one.values[end : end + self.leads] for end in ends])
+        batch = self.model.prepare(cut, self.leads)
+        target = torch.as_tensor(after, dtype=torch.float32, device=self.model.device)
+        return self.model.loss(batch, target)
 
 
 def tune(
@@ -76,7 +72,6 @@ def tune(
     steps: int,
     rank: Rank,
     seed: int,
-    folder: Path,
     monitor: Monitor,
 ) -> Tuned:
     """Fit a forecaster to a history, all of which may be used; its network is modified.
@@ -99,7 +94,7 @@ def tune(
         return float(make_task({}).losses(windows).mean())
 
     how = Fitting(method, plan, rank, seed, {"leads": leads})
-    return tuned.tune(model, how, make_task, held_out, folder, monitor)
+    return tuned.tune(model, how, make_task, held_out, monitor)
 
 
 def _windows(history: History, leads: int) -> tuple[int, int, int]:

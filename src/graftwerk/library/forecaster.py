@@ -5,7 +5,6 @@ forecaster.predict(values, horizon=48).median
 forecaster.backtest(values, horizon=48)
 """
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +70,7 @@ class ForecastValues:
         if level not in self.levels:
             allowed = ", ".join(f"{one:g}" for one in self.levels)
             raise BadInput(f"the quantile {level!r} was not forecast.", f"There are: {allowed}.")
-        found: Float[np.ndarray, " h"] = self.quantiles[:, self.levels.index(level)]
-        return found
+        return self.quantiles[:, self.levels.index(level)]
 
 
 @dataclass
@@ -96,6 +94,9 @@ class Forecaster:
         device: `auto`, `cpu`, `cuda` or `mps`.
         suggested: seasons suggested by the length of a step, such as (24, 168) for hours; with
             these, no others are searched for.
+
+    Attributes:
+        network: the loaded model.
 
     Raises:
         BadInput: the name, folder, device or a number cannot be used.
@@ -124,10 +125,10 @@ class Forecaster:
         self._tuned: Tuned | None = None
         with named_by_user([self.model]):
             if holds(self.model, KIND):
-                self._network, tuned, _ = open_tuned(self.model, KIND, self._open)
+                self.network, tuned, _ = open_tuned(self.model, KIND, self._open)
                 self.method = tuned.method
             else:
-                self._network = self._open(self.model)
+                self.network = self._open(self.model)
 
     def _open(self, name: str) -> NetworkForecaster:
         return open_forecaster(name, self.device)
@@ -155,13 +156,11 @@ class Forecaster:
         if self.method == "zero-shot":
             return self
         if self._tuned is not None:  # start from the frozen model again
-            self._network = self._open(self.model)
+            self.network = self._open(self.model)
         history = History(values, *self.seasons(values))
-        with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
-            rank = Rank(self.rank, 2.0 * self.rank)
-            method, training = cast("Method", self.method), Path(folder) / "training"
-            options = (method, horizon, self.steps, rank, self.seed)
-            self._tuned = tune(self._network, history, *options, training, monitor or Silent())
+        rank = Rank(self.rank, 2.0 * self.rank)
+        options = (cast("Method", self.method), horizon, self.steps, rank, self.seed)
+        self._tuned = tune(self.network, history, *options, monitor or Silent())
         return self
 
     def seasons(self, series: Any, covariates: Covariates | None = None) -> tuple[int, int]:
@@ -215,7 +214,7 @@ class Forecaster:
         values = _values(series)
         _require_horizon(horizon, len(values))
         seasons = self.seasons(values, covariates)
-        kernel = self._kernel(self._network, covariates)
+        kernel = self._kernel(self.network, covariates)
         if np.ptp(values) == 0:  # a constant series has no scale, and needs no model
             found = np.full((horizon, len(kernel.levels)), values[-1])
         else:
@@ -251,10 +250,10 @@ class Forecaster:
                 "Ask for a shorter horizon, or leave the backtest out: --origins 0.",
             )
         how = f", {self.method}" if self._tuned is not None else ""
-        kernels = {f"{self.model}{how}": self._kernel(self._network, None)}
+        kernels = {f"{self.model}{how}": self._kernel(self.network, None)}
         if covariates:
             beside = f"{self.model}{how} + {', '.join(covariates)}"
-            kernels = {beside: self._kernel(self._network, covariates), **kernels}
+            kernels = {beside: self._kernel(self.network, covariates), **kernels}
         if self._tuned is not None:
             frozen = self._open(self.model)
             kernels[f"{self.model}, zero-shot"] = self._kernel(frozen, None)
@@ -274,7 +273,7 @@ class Forecaster:
         if self._tuned is None:
             raise BadInput("nothing was fitted here to save.", "Call fit(series) with a method.")
         folder = Path(path).expanduser().absolute()
-        save_tuned(folder, KIND, self._network, self._tuned, {})
+        save_tuned(folder, KIND, self.network, self._tuned, {})
 
     def _kernel(self, network: NetworkForecaster, covariates: Covariates | None) -> Kernel:
         kernel: Kernel = network
@@ -282,11 +281,6 @@ class Forecaster:
             columns = {name: _values(column, name) for name, column in covariates.items()}
             kernel = WithCovariates(kernel, columns)
         return Nonnegative(Calibrated(kernel) if self.calibrate else kernel)
-
-    @property
-    def network(self) -> NetworkForecaster:
-        """The loaded model."""
-        return self._network
 
 
 def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:

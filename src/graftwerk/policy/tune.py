@@ -1,9 +1,7 @@
 """Adapt a policy to episodes: its last layer, a LoRA adapter, or all weights above the encoder."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -113,9 +111,7 @@ def adapt(model: PolicyModel, data: Episodes, how: Fitting, what: str, monitor: 
         return Cloning(model.network, trained, *given, how.seed)
 
     error = task(left, {}).error
-    with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
-        place = Path(folder) / "training"
-        found = tuned.tune(model, how, lambda trained: task(~left, trained), error, place, monitor)
+    found = tuned.tune(model, how, lambda trained: task(~left, trained), error, monitor)
     away = actions[left] - actions[~left].mean(dim=0)
     frames, mean = int((~left).sum()), float(away.norm(dim=1).mean())
     return Adapted(found, len(numbers) - held, held, frames, mean)

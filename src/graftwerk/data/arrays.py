@@ -11,7 +11,6 @@ The meaning of one row of `X`, depending on the model that reads it:
 - a row of a data frame with columns of texts and of numbers: both, as in a table.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from ..errors import BadInput, few
 from ..text_safety import counted
 from ..types import Task
 from .columns import KIND_WORDS
-from .dataset import ImageArray, Item, Kind, OpenedData, Row, key_of
+from .dataset import ImageArray, Item, Kind, OpenedData, Row
 from .documents.formats import is_image_path
 from .images import convert_image
 from .labels import label_text
@@ -107,19 +106,6 @@ def read_labels(labels: Any, count: int) -> list[Any]:
             "Leave these items and labels out.",
         )
     return values
-
-
-def keys_of(items: Sequence[Item]) -> list[str]:
-    """Return the hash of each item's content; images in memory are hashed by their pixels."""
-    return [_key(item) for item in items]
-
-
-def _key(item: Item) -> str:
-    if isinstance(item, OpenedData):
-        image = item.open()
-        head = f"{image.mode} {image.size} ".encode()
-        return hashlib.sha256(head + image.tobytes()).hexdigest()
-    return key_of(item)
 
 
 def _as_series(rows: Any) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Labeled examples: the common result of all data readers, whatever the input format."""
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..results import LeftOut
 from .images import OpenedImage, decode_image
+from .raw import read_bytes
 from .tables.numbers import NumberFormat, read_number
 
 if TYPE_CHECKING:
@@ -50,8 +52,6 @@ class ImageArray:
             BadFile: it cannot be read.
             LimitExceeded: it is larger than an image may be.
         """
-        from .raw import read_bytes
-
         if self.packed or not self.member:
             return self.packed or read_bytes(self.path, limits.IMAGE_FILE)
         return read_member(open_zip(self.path), self.member, limits.IMAGE_FILE)
@@ -65,8 +65,6 @@ class ImageArray:
 
     def decode(self, *, depth: bool = False) -> OpenedImage:
         """Return the image as `open` does, with notes of what was converted."""
-        import io
-
         return decode_image(io.BytesIO(self.content()), self.name, depth=depth)
 
 
@@ -162,19 +160,23 @@ class Examples:
 
 
 def key_of(item: Item) -> str:
-    """Return the SHA-256 of an item's content.
+    """Return the SHA-256 of an item's content; that of an image in memory is its pixels.
 
     Raises:
         BadFile: an image cannot be read.
     """
     if isinstance(item, ImageArray):
-        return hashlib.sha256(item.content()).hexdigest()
-    if isinstance(item, Row):
+        content = item.content()
+    elif isinstance(item, OpenedData):
+        image = item.open()
+        content = f"{image.mode} {image.size} ".encode() + image.tobytes()
+    elif isinstance(item, Row):
         content = item.numbers.tobytes() + item.text.encode("utf-8", "surrogatepass")
-        return hashlib.sha256(content).hexdigest()
-    if isinstance(item, np.ndarray):
-        return hashlib.sha256(item.tobytes()).hexdigest()
-    return hashlib.sha256(str(item).encode("utf-8", "surrogatepass")).hexdigest()
+    elif isinstance(item, np.ndarray):
+        content = item.tobytes()
+    else:
+        content = item.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(content).hexdigest()
 
 
 def require_some(examples: Examples) -> Examples:

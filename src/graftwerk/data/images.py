@@ -4,9 +4,11 @@ import io
 import os
 import re
 import warnings
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
+from html import escape
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -354,9 +356,6 @@ def write_image(path: Path, image: "Image", **options: Any) -> None:
 
 def image_html(image: "Image", text: str) -> str:
     """Return an image as HTML for notebooks, with `text` as its alternative text."""
-    from base64 import b64encode
-    from html import escape
-
     buffer = BytesIO()
     image.save(buffer, "PNG")
     data = b64encode(buffer.getvalue()).decode()

@@ -209,9 +209,10 @@ def read_examples(path: str | Path, requested: ColumnChoice) -> Examples:
                 f"{location} is a folder of classes and has no columns.",
                 "Leave --target and --content out: the folders' names are the labels.",
             )
-        return require_some(
-            _require_read(read_class_folders(location, requested.reading.encoding), requested)
-        )
+        examples = read_class_folders(location, requested.reading.encoding)
+        if examples.kind not in requested.reads:
+            raise unread(examples.source, examples.kind, requested)
+        return require_some(examples)
     return require_some(
         _from_table(read_table(location, requested.reading, requested.columns), requested)
     )
@@ -310,12 +311,6 @@ def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ..
                 f"{table.path.name}: and {counted(len(read) - _SHOWN, 'more column')} likewise"
             )
     return tuple(notes)
-
-
-def _require_read(examples: Examples, requested: ColumnChoice) -> Examples:
-    if examples.kind not in requested.reads:
-        raise unread(examples.source, examples.kind, requested)
-    return examples
 
 
 def _from_table(table: Table, requested: ColumnChoice) -> Examples:

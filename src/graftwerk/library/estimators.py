@@ -24,7 +24,7 @@ from .. import files
 from ..adapters.linear_head import Opinion, probabilities, to_onnx, to_sklearn
 from ..data import arrays
 from ..data.columns import KIND_WORDS
-from ..data.dataset import Examples, Item, Kind, Row
+from ..data.dataset import Examples, Item, Kind, Row, key_of
 from ..data.labels import label_text
 from ..data.targets import Targets, split
 from ..errors import BadInput, finite
@@ -196,7 +196,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         kind, items = arrays.read_mixed(X, columns, base.reads | rows, base.reads)
         targets, labels = make_targets(len(items))
         names = [f"X[{number}]" for number in range(len(items))]
-        examples = Examples("X", kind, items, arrays.keys_of(items), labels, names)
+        examples = Examples("X", kind, items, [key_of(item) for item in items], labels, names)
         if columns is not None and kind in {"row", "text"}:
             examples = replace(examples, columns=columns.names, numbers=columns.numbers)
         elif kind == "row":

@@ -1,6 +1,7 @@
 """Files composed of other documents: books (.epub), messages (.eml), notebooks (.ipynb)."""
 
 import re
+from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,6 @@ def _read_chapter(
 
 def read_eml(path: str, content: bytes) -> Document:
     """Read a message, or a mailbox: sender, recipients, date and text; attachments are named."""
-    from email import message_from_bytes, policy
-
     assembly = Assembly(limits.DOCUMENT_TEXT)
     mailbox, read = content.startswith(b"From "), 0
     for part in filter(None, _NEXT_MESSAGE.split(content) if mailbox else [content]):

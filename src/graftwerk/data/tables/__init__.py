@@ -8,13 +8,13 @@ from ...text_safety import counted
 from .columnar import json_lines as json_lines
 from .header import USUAL_TARGETS
 from .numbers import NumberFormat as NumberFormat
+from .numbers import is_number as is_number
 from .table import AS_FOUND as AS_FOUND
 from .table import SUFFIXES as SUFFIXES
 from .table import Reading as Reading
 from .table import Sheet as Sheet
 from .table import Table as Table
 from .table import is_missing as is_missing
-from .table import is_number as is_number
 from .table import is_table as is_table
 from .table import is_table_file as is_table_file
 from .table import is_table_folder as is_table_folder

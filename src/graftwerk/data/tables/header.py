@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import few
 from ..documents.formats import is_image_path
-from .numbers import is_localized, is_plain
+from .numbers import is_localized, is_number
 
 _LONGEST_NAME = 100  # characters; a first row with longer cells is not a header
 _SAMPLE = 500  # rows that are compared with the first
@@ -326,7 +326,7 @@ def is_identifier(name: str, values: Sequence[Any]) -> bool:
         return False
     if all(_UUID.fullmatch(text) and not text.isdigit() for text in texts):
         return True
-    numbers = all(map(is_plain, texts))
+    numbers = all(map(is_number, texts))
     if _NAMED_ID.search(name) or _NAMED_ID.search(name.lower()):
         return not numbers or all(float(text).is_integer() for text in texts)
     return False
@@ -342,7 +342,7 @@ def is_key(name: str, values: Sequence[Any]) -> bool:
     if texts and all(map(_NUMBER.fullmatch, texts)):
         padded = any(text.startswith("0") and len(text) > 2 for text in texts)
         named = named or padded or min(map(len, texts)) >= _EXACT
-    return named and all(is_plain(one) and float(one).is_integer() for one in values)
+    return named and all(is_number(one) and float(one).is_integer() for one in values)
 
 
 def is_code(values: Sequence[Any]) -> bool:
@@ -356,7 +356,7 @@ def is_code(values: Sequence[Any]) -> bool:
 
 def counts_rows(values: Sequence[Any]) -> bool:
     """Whether whole numbers increase by one per row, as the index of a data frame does."""
-    if len(values) < 3 or not all(map(is_plain, values)):
+    if len(values) < 3 or not all(map(is_number, values)):
         return False
     numbers = [float(value) for value in values]
     return all(after - before == 1 for before, after in pairwise(numbers))

@@ -47,7 +47,7 @@ def rounded(value: float) -> str:
     return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
 
 
-def is_plain(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Whether Python parses a value as a number."""
     if isinstance(value, bool):
         return False
@@ -65,7 +65,7 @@ def is_plain(value: Any) -> bool:
 def is_localized(cell: str) -> bool:
     """Whether a cell is a number in any of the supported notations."""
     cell = cell.strip()
-    return len(cell) <= 64 and (is_plain(cell) or bool(_marks(cell)))
+    return len(cell) <= 64 and (is_number(cell) or bool(_marks(cell)))
 
 
 def read_number(cell: Any, decimal: str) -> Any:
@@ -75,7 +75,7 @@ def read_number(cell: Any, decimal: str) -> Any:
     text = cell.strip()
     if len(text) > 64:
         return cell
-    if decimal == "." and is_plain(text):
+    if decimal == "." and is_number(text):
         return cell
     found = _NUMBER.fullmatch(text)
     if found is None or decimal not in _marks(text):
@@ -109,7 +109,9 @@ def find_format(
         others: decimal separator of other columns of the file.
     """
     texts = [value.strip() for value in values if isinstance(value, str)]
-    if not texts or (decimal is None and all(map(is_plain, texts)) and not _could_be_groups(texts)):
+    if not texts or (
+        decimal is None and all(map(is_number, texts)) and not _could_be_groups(texts)
+    ):
         return None
     marks = [found for text in texts if (found := _possible(text))]
     if len(marks) < _SHARE * len(texts):
@@ -124,7 +126,7 @@ def find_format(
     if len(common) == 2:
         commas = any("," in text for text in texts)
         chosen = others or ("," if commas and separator == ";" else ".")
-    if chosen == "." and all(map(is_plain, texts)) and not (unsure and separator == ";"):
+    if chosen == "." and all(map(is_number, texts)) and not (unsure and separator == ";"):
         return None
     odd = [text for text in texts if read_number(text, chosen) != text]
     if not odd and not unsure:
@@ -143,7 +145,7 @@ def _possible(text: str) -> frozenset[str]:
     if len(text) > 64:
         return frozenset()
     found = _marks(text)
-    return found or (frozenset(".") if is_plain(text) and math.isfinite(float(text)) else found)
+    return found or (frozenset(".") if is_number(text) and math.isfinite(float(text)) else found)
 
 
 def _marks(text: str) -> frozenset[str]:

@@ -26,7 +26,7 @@ from .header import (
     name_columns,
     summary_rows,
 )
-from .numbers import NumberFormat, find_format, is_plain, read_number
+from .numbers import NumberFormat, find_format, is_number, read_number
 
 if TYPE_CHECKING:
     from ...requests.base import TableRequest
@@ -443,11 +443,6 @@ def _formats(
             if one is None or one.unsure:
                 found[name] = find_format(values[name], separator, decimal, others)
     return {name: one for name, one in found.items() if one is not None}
-
-
-def is_number(value: Any) -> bool:
-    """Whether a cell holds a number, finite or not."""
-    return is_plain(value)
 
 
 def is_missing(value: Any) -> bool:

@@ -53,12 +53,7 @@ def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
 
 def source_lines(check: SourceCheck) -> list[str]:
     """Show counts, the first files that differ, and what to do; `--json` lists all."""
-    counts = {
-        "unchanged": check.unchanged,
-        "changed": check.changed,
-        "missing": check.missing,
-        "unreadable": check.unreadable,
-    }
+    counts = check.model_dump(exclude={"differences"})
     reported = [f"{count:,} {name}" for name, count in counts.items() if count]
     lines = [f"files on the disk: {', '.join(reported) or 'none stored'}"]
     lines += [

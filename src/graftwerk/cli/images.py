@@ -175,11 +175,17 @@ def check_table(verdicts: "list[reports.ImageVerdict]") -> list[str]:
     return table(["image", "verdict", "strangeness", *names], rows)
 
 
+_SWEPT = ("frechet", "precision", "recall", "share")
+
+
 def sweep_lines(report: "reports.GuideSweepReport") -> list[str]:
     """Show the table, ending with a fresh real sample, and a summary in words."""
     rows = [
-        [name, *(f"{value:.2f} ±{margin:.2f}" for value, margin in _pairs(row))]
-        for name, row in [*((f"{row.scale:g}", row) for row in report.rows), ("real", report.real)]
+        [name, *(f"{row[one]:.2f} ±{row[f'{one}_margin']:.2f}" for one in _SWEPT)]
+        for name, row in [
+            *((f"{row.scale:g}", row.model_dump()) for row in report.rows),
+            ("real", report.real.model_dump()),
+        ]
     ]
     header = ["scale", "Frechet", "precision", "recall", "requested class"]
     return [
@@ -189,15 +195,6 @@ def sweep_lines(report: "reports.GuideSweepReport") -> list[str]:
         f"{counted(report.count, 'image')} a scale of {len(report.classes)} classes, "
         f"{printable(report.guide_model)} on {printable(report.model)}, {report.seconds:.0f} s; "
         f"curves: {printable(report.curves)}",
-    ]
-
-
-def _pairs(row: "reports.SweepRow") -> list[tuple[float, float]]:
-    return [
-        (row.frechet, row.frechet_margin),
-        (row.precision, row.precision_margin),
-        (row.recall, row.recall_margin),
-        (row.share, row.share_margin),
     ]
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 from ..results import Report
 from ..text_safety import counted, printable, shortened
 from . import finetune, images, search
-from . import finetune as probe
 from .format import bold as _bold
 from .format import dim as _dim
 from .format import place as _location
@@ -194,19 +193,7 @@ def _(report: "Embedding") -> list[str]:
 def _(report: "RetrievalEvaluation") -> list[str]:
     header = ["mode", "recall@1", "recall@5", "recall@10", "MRR", "nDCG@10"]
     rows = [
-        [
-            mode,
-            *(
-                f"{value:.4f}"
-                for value in (
-                    figures.recall_at_1,
-                    figures.recall_at_5,
-                    figures.recall_at_10,
-                    figures.mrr,
-                    figures.ndcg_at_10,
-                )
-            ),
-        ]
+        [mode, *(f"{value:.4f}" for _, value in figures)]  # the fields in their order
         for mode, figures in report.modes.items()
     ]
     foot = (
@@ -347,7 +334,7 @@ for _one in (
     finetune.episodes_lines,
     finetune.policy_fit_lines,
     finetune.evaluation_lines,
-    probe.readout_lines,
+    finetune.readout_lines,
     finetune.lora_lines,
     images.sweep_lines,
     images.inversion_lines,

@@ -1,6 +1,5 @@
 """Set the answerability threshold of an index from labeled questions."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +15,21 @@ from ..types import Monitor
 _FORM = 'Write one object a line: {"question": "...", "answerable": true}'
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A question, and whether the documents answer it."""
-
-    question: str
-    answerable: bool
-
-
 def run_calibrate(request: search.Calibrate, monitor: Monitor) -> Calibration:
     """Measure the evidence for every question and store the threshold in the index."""
     questions = read_questions(request.file, reading_of(request))
     with Index(request.index, device=request.device) as index:
         return index.calibrate(
-            [requested.question for requested in questions if requested.answerable],
-            [requested.question for requested in questions if not requested.answerable],
+            [question for question, answerable in questions if answerable],
+            [question for question, answerable in questions if not answerable],
             false_answer_rate=request.false_answer_rate,
             source=f"this index's own calibration ({request.file.name})",
             monitor=monitor,
         )
 
 
-def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labelled]:
-    """Read a file of labeled questions."""
+def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[tuple[str, bool]]:
+    """Read a file of questions, each with whether the documents answer it."""
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     limits.require_file_size(path, limits.JSON_FILE, "question file")
@@ -55,7 +46,7 @@ def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labelled]:
         _question(text, predicted, f"{path}, {location}") for location, text, predicted in rows
     ]
     for requested, word in ((True, "answerable"), (False, "unanswerable")):
-        count = sum(asked.answerable is requested for asked in questions)
+        count = sum(answerable is requested for _, answerable in questions)
         if count < LEAST_QUESTIONS:
             raise BadInput(
                 f"{path} has {count} {word} questions; at least {LEAST_QUESTIONS} are needed.",
@@ -64,7 +55,7 @@ def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labelled]:
     return questions
 
 
-def _question(text: Any, predicted: Any, where: str) -> Labelled:
+def _question(text: Any, predicted: Any, where: str) -> tuple[str, bool]:
     answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
     if not isinstance(text, str) or not text.strip() or answerable is None:
         shown = f"{text!r}, {predicted!r}"[:80]
@@ -75,7 +66,7 @@ def _question(text: Any, predicted: Any, where: str) -> Labelled:
             f"{limits.QUESTION_CHARACTERS:,} are read.",
             "Shorten it.",
         )
-    return Labelled(text, answerable)
+    return text, answerable
 
 
 _TRUTH = {"true": True, "false": False}

@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -52,6 +51,7 @@ from ..text_safety import CITATION, counted
 from ..types import Encoder, Monitor, Source, Vectors, report_reading
 
 Values = Mapping[str, tuple[str, ...]]
+_ASKED = ("k", "writer", "writer_model", "reader", "seed")  # options that `Index.ask` has too
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def _across(images: _Side | None, texts: _Side | None, k: int) -> reports.Across
     reported = images.groups >= 0
     shown, groups = images.vectors[reported], images.groups[reported]
     matching, other = retrieval.matching_cosines(shown, texts.vectors, groups)
-    near = retrieval.nearest_answers(texts.vectors, shown, min(k, len(shown)))
+    near = retrieval.nearest(texts.vectors, min(k, len(shown)), shown)
     return reports.Across(
         text_to_image=_recall(texts.vectors, shown, texts.groups, groups),
         image_to_text=_recall(shown, texts.vectors, groups, texts.groups),
@@ -259,17 +259,10 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
             calibration, line = index.calibration()
             monitor.note(f"answerability threshold: {line}")
             monitor.start("asking", len(answerable) + len(unanswerable))
-            ask = partial(
-                index.ask,
-                k=request.k,
-                writer=request.writer,
-                writer_model=request.writer_model,
-                reader=request.reader,
-                seed=request.seed,
-            )
+            options = {name: getattr(request, name) for name in _ASKED}
 
             def asked(question: qa_pairs.Question) -> Answer:
-                answer = ask(question.text)
+                answer = index.ask(question.text, **options)
                 monitor.advance()
                 return answer
 

@@ -17,7 +17,7 @@ that size earlier.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -80,10 +80,6 @@ class Measurement:
     def gain(self) -> float:
         """Product of the norms of the hint encoder's last layer and the zero convolutions."""
         return self.norm * (1.0 if self.hint_norm is None else self.hint_norm)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the entry of the log."""
-        return asdict(self)
 
 
 class Meter:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -223,4 +223,4 @@ def _figures(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
 
 def lines(measurements: Sequence[Measurement]) -> str:
     """Return measurements as JSON Lines."""
-    return "".join(json.dumps(one.to_json()) + "\n" for one in measurements)
+    return "".join(json.dumps(asdict(one)) + "\n" for one in measurements)

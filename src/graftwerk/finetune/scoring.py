@@ -35,9 +35,30 @@ def score(scores: Scores, truth: Truth, task: Task, seed: int = 0) -> Score:
     """
     if task == "class":
         return _classes(scores, truth)
-    if task == "labels":
-        return _labels(scores, truth, seed)
-    return _numbers(scores[:, 0], truth, seed)
+    labels, count = task == "labels", len(truth)
+    measure = _micro(scores, truth) if labels else _determination(scores[:, 0], truth)
+    low, high = bootstrap(measure, count, np.random.default_rng(seed))
+    if labels:
+        share = float((truth > 0).mean())
+        name, baseline = "micro F1", 2 * share / (1 + share)  # of all labels
+        figures = {"exact": float(((scores > 0) == (truth > 0)).all(axis=1).mean())}
+    else:
+        errors = scores[:, 0].astype(np.float64) - truth
+        name, baseline = "R2", 0.0
+        figures = {
+            "mean absolute error": float(np.abs(errors).mean()),
+            "root mean square error": float(np.sqrt((errors**2).mean())),
+        }
+    value = measure(np.arange(count))
+    return Score(
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        baseline=baseline,
+        count=count,
+        figures=figures,
+    )
 
 
 def point(scores: Scores, truth: Truth, task: Task) -> float:
@@ -163,23 +184,6 @@ def _classes(scores: Scores, truth: Int64[np.ndarray, " n"]) -> Score:
     )
 
 
-def _labels(scores: Scores, truth: Float[np.ndarray, "n k"], seed: int) -> Score:
-    micro, count = _micro(scores, truth), len(truth)
-    low, high = bootstrap(micro, count, np.random.default_rng(seed))
-    share = float((truth > 0).mean())
-    figures = {"exact": float(((scores > 0) == (truth > 0)).all(axis=1).mean())}
-    all_labels = 2 * share / (1 + share)
-    return Score(
-        name="micro F1",
-        value=micro(np.arange(count)),
-        low=low,
-        high=high,
-        baseline=all_labels,
-        count=count,
-        figures=figures,
-    )
-
-
 def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
     right, wrong = (scores > 0) & (truth > 0), (scores > 0) ^ (truth > 0)
 
@@ -188,27 +192,6 @@ def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
         return hits / max(hits + int(wrong[rows].sum()), 1)
 
     return micro
-
-
-def _numbers(
-    predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], seed: int
-) -> Score:
-    errors, count = predicted.astype(np.float64) - truth, len(truth)
-    determination = _determination(predicted, truth)
-    low, high = bootstrap(determination, count, np.random.default_rng(seed))
-    figures = {
-        "mean absolute error": float(np.abs(errors).mean()),
-        "root mean square error": float(np.sqrt((errors**2).mean())),
-    }
-    return Score(
-        name="R2",
-        value=determination(np.arange(count)),
-        low=low,
-        high=high,
-        baseline=0.0,
-        count=count,
-        figures=figures,
-    )
 
 
 def _determination(predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> Measure:

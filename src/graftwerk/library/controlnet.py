@@ -320,7 +320,7 @@ def _save(request: ControlTrain, out: Path, job: TrainingJob, trained: Trained) 
             "request": request.model_dump(mode="json", exclude={"data", "out", "conditions"}),
             "steps": trained.outcome.step,
             "verdict": asdict(verdict),
-            "measured": trained.measurements[-1].to_json(),
+            "measured": asdict(trained.measurements[-1]),
         }
         write_bundle(folder, checkpoint.KIND, base["name"], base["fingerprint"], content)
 

@@ -108,8 +108,7 @@ class Usual:
         Values above 1 are unusual.
         """
         limit = float(np.quantile(self.lengths, 0.95))
-        found: Float64[np.ndarray, " n"] = _lengths(readings, self.mean, self.inverse) / limit
-        return found
+        return _lengths(readings, self.mean, self.inverse) / limit
 
 
 def usual(readings: Float64[np.ndarray, "n k"]) -> Usual:

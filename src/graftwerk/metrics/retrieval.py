@@ -157,21 +157,17 @@ def anisotropy(vectors: Vectors) -> float:
     return float((total @ total - own) / (len(vectors) * (len(vectors) - 1)))
 
 
-def nearest(vectors: Vectors, k: int) -> Int64[np.ndarray, "n k"]:
-    """Return the indices of the `k` nearest other vectors of each, in no order."""
-    if not 1 <= k < len(vectors):
+def nearest(vectors: Vectors, k: int, answers: Answers | None = None) -> Int64[np.ndarray, "n k"]:
+    """Return the indices of the `k` nearest answers to each vector, in no order.
+
+    Without answers, these are the other vectors.
+    """
+    if answers is None and not 1 <= k < len(vectors):
         raise ValueError(f"{len(vectors)} vectors have no {k} neighbors each")
     found = np.empty((len(vectors), k), dtype=np.int64)
-    for rows, cosines in _blocks(vectors, vectors):
-        cosines[np.arange(len(cosines)), np.arange(rows.start, rows.stop)] = -np.inf
-        found[rows] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-    return found
-
-
-def nearest_answers(queries: Queries, answers: Answers, k: int) -> Int64[np.ndarray, "q k"]:
-    """Return the indices of the `k` nearest answers to each query, in no order."""
-    found = np.empty((len(queries), k), dtype=np.int64)
-    for rows, cosines in _blocks(queries, answers):
+    for rows, cosines in _blocks(vectors, vectors if answers is None else answers):
+        if answers is None:
+            cosines[np.arange(len(cosines)), np.arange(rows.start, rows.stop)] = -np.inf
         found[rows] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
     return found
 

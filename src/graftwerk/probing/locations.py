@@ -55,10 +55,7 @@ class EncoderLayer:
     def randomised(self, seed: int) -> "EncoderLayer":
         """Return the same layer of the same architecture with re-initialized weights."""
         fresh = load_trainable(self.encoder.root, "image", self.layer, self.device)
-        initialise(fresh.network, generator_for(seed, 0, self.device))
-        for module in fresh.network.modules():
-            if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
-                module.reset_parameters()
+        _sampled_again(fresh.network, seed)
         return replace(self, encoder=fresh)
 
 
@@ -242,6 +239,6 @@ def _sampled_again(network: nn.Module, seed: int) -> nn.Module:
     device = next(network.parameters()).device.type
     initialise(network, generator_for(seed, 0, device))
     for module in network.modules():
-        if isinstance(module, nn.GroupNorm | nn.LayerNorm):
+        if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
             module.reset_parameters()
     return network

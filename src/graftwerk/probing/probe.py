@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, UInt8
+from PIL import Image
 from torch import Tensor
 
 from ..blocks.networks import Judgement, load_judge, load_perception
@@ -19,10 +19,6 @@ from ..models.hub import builtin_folder
 from ..types import Monitor
 from .locations import EncoderLayer, Location
 from .targets import Features, Fit, ProbeTargets, Split, directions_of, read_out, shuffled, split_of
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 
 _BATCH = 32
 
@@ -167,10 +163,8 @@ def effects_of(
     return effects
 
 
-def row_image(sampled: Sequence[ImageBatch]) -> "Image":
+def row_image(sampled: Sequence[ImageBatch]) -> Image.Image:
     """Return a contact sheet of a few images, each in a row from the lowest step to the highest."""
-    from PIL import Image
-
     rows = [
         np.concatenate(list(row), axis=1)
         for row in zip(*(p[:_SHOWN] for p in sampled), strict=True)
@@ -239,7 +233,7 @@ class Study:
 
     def moves(
         self, measure: Measure, count: int, monitor: Monitor
-    ) -> "dict[str, tuple[Mapping[str, Effect], Image]]":
+    ) -> dict[str, tuple[Mapping[str, Effect], Image.Image]]:
         """Return effects and a contact sheet for the direction of each measurable target.
 
         The result is empty for an image encoder, which does not generate images.
@@ -256,7 +250,7 @@ class Study:
         requested = [name for name in self.known.names if name in spreads]
         directions = directions_of(self.features, self.known.values, self.split)
         monitor.start("moving", len(requested))
-        found: dict[str, tuple[Mapping[str, Effect], Image]] = {}
+        found: dict[str, tuple[Mapping[str, Effect], Image.Image]] = {}
         for name in requested:
             direction = directions[self.known.names.index(name)]
             sampled = _moved(location, self.held_out_images(count), direction)

@@ -7,6 +7,7 @@ other call that removes folders out of `src/`.
 
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -335,8 +336,6 @@ def _put(staging: Path, target: Path) -> None:
 
 def _remove_tree(folder: Path) -> None:
     """Everything in the folder, its marker last: cut short it is still known to be ours."""
-    import shutil
-
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink()
         return

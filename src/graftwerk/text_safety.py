@@ -6,6 +6,7 @@ The result is deterministic: wording alone cannot keep instructions in a documen
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from html import escape
 
 _RETAINED = {"\n", "\t"}
 
@@ -113,8 +114,6 @@ def _html_row(tag: str, cells: Sequence[str]) -> str:
 
 def as_html(text: str) -> str:
     """Escape `text` for HTML; show control and direction characters as escapes."""
-    from html import escape
-
     return escape(printable(text, keep_lines=True))
 
 

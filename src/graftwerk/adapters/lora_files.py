@@ -20,6 +20,7 @@ from .peft_format import (
     CONFIG,
     PIPELINE_WEIGHTS,
     Adapter,
+    adapter_fingerprint,
     read_adapter,
     require_finite,
     require_fit,
@@ -98,8 +99,6 @@ def lora_fingerprint(path: Path) -> str:
     Raises:
         BadFile: one is missing.
     """
-    from .peft_format import adapter_fingerprint
-
     file = lora_file(path)
     return adapter_fingerprint(path) if file is None else files.sha256_of_file(file)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import folders
 from ..blocks.captions import caption_of
@@ -22,17 +22,19 @@ from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeLi
 from ..blocks.sampling import sample_scene
 from ..blocks.scene import scene_to_data
 from ..data.images import write_image
+from ..diffusion.checkpoint import open_pipeline
 from ..errors import BadFile, BadInput, Cancelled
+from ..models.checkpoint import fingerprint
 from ..models.hub import builtin_folder
+from ..models.transformers import choose_device
 from ..recipes import result
 from ..recipes.registry import LARGE_SIDE, RECIPES, SIDE, Entry, Observable, Setting, find
 from ..requests.models import BlocksRender, BlocksShow, RecipeEval, RecipeRun
 from ..requests.models import RecipeList as Request
-from ..training.session import Plan
+from ..training.loop import CHECKPOINTS, is_training, train
+from ..training.session import Outcome, Plan, Session, joined
+from ..training.state import fast_precision, require_same
 from ..types import Monitor, Silent
-
-if TYPE_CHECKING:
-    from ..training.session import Outcome, Session
 
 
 def run_blocks_render(request: BlocksRender, monitor: Monitor) -> BlocksData:
@@ -92,8 +94,6 @@ def run_blocks_show(request: BlocksShow, monitor: Monitor) -> BlocksSheet:
 
 def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
     """Evaluate a model."""
-    from ..models.transformers import choose_device
-
     began = time.perf_counter()
     entry = find(request.name)
     folder = result.open_result(request.model or builtin_folder(entry.builtin), entry.name)
@@ -166,11 +166,6 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
 
     Under torchrun every process calls this; only the first one writes.
     """
-    from ..models.transformers import choose_device
-    from ..training.loop import CHECKPOINTS
-    from ..training.session import Session, joined
-    from ..training.state import fast_precision, require_same
-
     entry = find(request.name)
     out = request.out.absolute()
     takes = ("clip", "autoencoder", "diffusion", "perception")
@@ -212,10 +207,8 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
 
 
 def _train(
-    entry: Entry, sizes: Any, setting: Setting, session: "Session"
-) -> "tuple[Outcome, dict[str, float]]":
-    from ..training.loop import train
-
+    entry: Entry, sizes: Any, setting: Setting, session: Session
+) -> tuple[Outcome, dict[str, float]]:
     recipe, plan, group = entry.load(), sizes.plan, session.group
     if group.leads:
         folders.claim(session.folder, KIND, verify=_is_former)
@@ -273,8 +266,6 @@ def _configuration(
     An autoencoder is identified by what determines its latents, a CLIP by what determines its text
     states: another decoder or image encoder does not change a training on them.
     """
-    from ..diffusion.checkpoint import open_pipeline
-    from ..models.checkpoint import fingerprint
     from ..recipes.autoencoder import latents_identity
     from ..recipes.clip import states_identity
 
@@ -299,6 +290,4 @@ def _configuration(
 
 
 def _is_former(folder: Path) -> bool:
-    from ..training.loop import is_training
-
     return is_training(folder)

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import ImageChops
 
 from .. import conditions, files, folders
+from ..adapters.manifest import is_replaceable, write_bundle
 from ..blocks.sampling import sample_scene
 from ..conditions.base import PERCEPTION, maps_of_scene
 from ..conditions.estimators import ESTIMATED, ESTIMATOR_ADVICE
 from ..conditions.kinds import CONDITIONS, canny, condition_named
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
+from ..conditions.soft_edges import hed_strength, load_hed
 from ..controlnet import results
 from ..data.benchmarks import BoundaryData
 from ..data.image_inputs import as_image
@@ -29,6 +32,7 @@ from ..metrics.edges import TOLERANCE, count_pairs, quality_of
 from ..metrics.intervals import student
 from ..metrics.plots import Tile, tile_sheet
 from ..models.encoders import note_unlike_blocks
+from ..models.hub import BUILTIN, builtin_folder, locate
 from ..requests.base import DEFAULT_PIPELINE, require_effect
 from ..requests.control import (
     ABLATION_NEEDS,
@@ -95,8 +99,6 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
 
 
 def _pixels_drawn(image: "Image") -> int:
-    from PIL import ImageChops
-
     brightest = reduce(ImageChops.lighter, image.split())
     return image.width * image.height - brightest.histogram()[0]
 
@@ -238,9 +240,6 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
 
 def _edge_finder(request: EvalEdges) -> "Callable[[np.ndarray], np.ndarray]":
     """Return the function from an image to the strength of its edges by a model."""
-    from ..conditions.soft_edges import hed_strength, load_hed
-    from ..models.hub import locate
-
     if request.plain:
         raise BadInput("--plain is for Canny's method.", "Leave it or --estimator out.")
     soft = load_hed(locate(str(request.estimator)), request.device)
@@ -359,10 +358,8 @@ def markdown(report: results.Ablation) -> str:
 
 def run_control_export(request: ControlExport, monitor: Monitor) -> results.ControlExported:
     """Write the trained weights, and those shared with the U-Net, into one folder."""
-    from ..adapters.manifest import is_replaceable, write_bundle
     from ..controlnet.checkpoint import KIND, open_branch, write_controlnet
     from ..diffusion.pipeline import load_diffusion
-    from ..models.hub import locate
 
     def is_branch(folder: Path) -> bool:
         return is_replaceable(folder, KIND)
@@ -389,8 +386,6 @@ def run_control_export(request: ControlExport, monitor: Monitor) -> results.Cont
 
 
 def _folder(request: ControlExport) -> Path:
-    from ..models.hub import BUILTIN, builtin_folder
-
     if Path(request.branch).exists():
         return Path(request.branch)
     for name in (request.branch, f"{DEFAULT_PIPELINE}-{request.branch}"):

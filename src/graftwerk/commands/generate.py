@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import read_image, write_image
+from ..data.images import ImageNotes, read_image, write_image
 from ..errors import BadFile, BadInput, Cancelled, Failure, LimitExceeded, WrongBase
 from ..generation import provenance
 from ..generation.results import (
@@ -20,6 +20,11 @@ from ..generation.results import (
 )
 from ..generation.spec import GenerationSpec, Once, options_of, parse_grid
 from ..generation.validate import validate
+from ..metrics.plots import image_sheet
+from ..models.checkpoint import own_classes
+from ..models.encoders import list_images, note_unlike_blocks
+from ..models.hub import locate
+from ..models.transformers import choose_device
 from ..requests.base import require_effect
 from ..requests.control import GuideCheck, GuideSweep, Invert
 from ..requests.generate import NEEDS, Generate, require_guides
@@ -117,8 +122,6 @@ def _generate(
 
 def _beside(images: "list[ImageArray]", free: "list[ImageArray]") -> "ImageArray":
     """Return a contact sheet of controlled images, and below them the first without control."""
-    from ..metrics.plots import image_sheet
-
     columns = len(free)
     blank = [images[0].point(lambda _: 255)] * (-len(images) % columns)
     rows = (len(images) + len(blank)) // columns
@@ -134,7 +137,6 @@ def _grid(
     monitor: Monitor,
 ) -> Generation:
     from ..diffusion.sampling import contact_sheet
-    from ..metrics.plots import image_sheet
 
     begin, once, start = time.perf_counter(), Once(monitor), spec.options.start
     grid = parse_grid(spec.request.grid)
@@ -243,16 +245,11 @@ def _groups(request: Generate, record: provenance.Record | None, job: "Job") -> 
 def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     """Run the realism checks."""
     began = time.perf_counter()
-    from ..data.images import ImageNotes, read_image
     from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
     from ..generation.authenticity import LIMIT, draws_blocks, open_realism_check
     from ..generation.guidance_report import chances_of
     from ..generation.guides import GuideModels, Settings
-    from ..models.checkpoint import own_classes
-    from ..models.encoders import list_images, note_unlike_blocks
-    from ..models.hub import locate
-    from ..models.transformers import choose_device
 
     paths, skipped = list_images(request.images)
     for skip in skipped:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..conditions.blazepose import load_blazepose
 from ..errors import BadFile
 from ..models.checkpoint import (
     ModelFolder,
@@ -22,11 +23,14 @@ from ..models.checkpoint import (
 )
 from ..models.encoders import load_encoder, model_folder
 from ..models.fetching import FETCHABLE, fetchable, is_fetched
+from ..models.fetching.fetch import fetch_model
 from ..models.hub import BUILTIN, loading
 from ..models.image_encoder import ImageEncoder
+from ..models.language.local import load_language_model
 from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
 from ..models.static_encoder import StaticEncoder
 from ..models.text_encoder import Recipe, TextEncoder, read_recipe
+from ..models.transformers import causal_class
 from ..requests.models import ModelsFetch, ModelsInfo, ModelsList
 from ..text_safety import counted
 from ..types import Encoder, Monitor
@@ -62,8 +66,6 @@ def _card(request: ModelsInfo, root: Path) -> ModelCard:
     if config.get("model_type") in _OWN or config.get("_class_name") == "AutoencoderKL":
         return _network(request, root, config)
     if not (root / "modules.json").is_file() and config.get("architectures"):
-        from ..models.transformers import causal_class
-
         folder = open_folder(root)
         if causal_class(folder) in config["architectures"]:
             return _language_model(request, folder)
@@ -71,8 +73,6 @@ def _card(request: ModelsInfo, root: Path) -> ModelCard:
 
 
 def _language_model(request: ModelsInfo, folder: ModelFolder) -> ModelCard:
-    from ..models.language.local import load_language_model
-
     network, _ = load_language_model(request.name, folder, request.device)
     context = getattr(network.config, "max_position_embeddings", None)
     return ModelCard(
@@ -129,7 +129,6 @@ def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
 
 def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
     from ..blocks.networks import load_judge, load_perception
-    from ..conditions.blazepose import load_blazepose
     from ..conditions.soft_edges import load_hed
     from ..diffusion.noisy_classifier import load_noise_aware
     from ..diffusion.pipeline import load_part
@@ -294,8 +293,6 @@ def run_models_list(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa
 
 def run_models_fetch(request: ModelsFetch, monitor: Monitor) -> FetchedModel:
     """Fetch and convert a model, unless it is cached."""
-    from ..models.fetching.fetch import fetch_model
-
     began = time.perf_counter()
     entry, there = fetchable(request.name), is_fetched(request.name)
     folder = fetch_model(request.name, monitor)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..data.images import open_image, write_image
 from ..errors import BadFile, BadInput, LimitExceeded, UnknownName, WriterFailed
 from ..library.index import Index
+from ..metrics.plots import image_sheet
 from ..rag.results import Answer, ChatResult
 from ..requests import search
 from ..search.index import open_index
@@ -49,8 +50,6 @@ def _write_sheet(path: Path, hits: Sequence[Hit], indexed: Mapping[str, str]) ->
     A file that is not, or no longer, the image that was indexed is shown as a gray square: an index
     of any origin may name every path.
     """
-    from ..metrics.plots import image_sheet
-
     shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.kind == "image"][:_MOST]
     labels = [
         f"{number}" if hit.similarity is None else f"{number}   {hit.similarity:.3f}"

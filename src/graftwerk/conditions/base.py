@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
+from PIL import Image
 
 from ..blocks.geometry import JOINTS
 from ..blocks.maps import CLASSES, CREASE_DEGREES, CREASE_STEP, FAR, Maps, maps_of
@@ -342,8 +343,6 @@ def _joined(found: list[Perceived]) -> Seen:
 
 
 def _resized(image: UInt8[np.ndarray, "h w 3"], rows: int, columns: int) -> np.ndarray:
-    from PIL import Image
-
     # averages over what becomes one pixel; enlarges smoothly
     method = Image.Resampling.BOX if rows < image.shape[0] else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(image).resize((columns, rows), method))
@@ -376,8 +375,6 @@ def smooth(
     values: Float32[np.ndarray, "r c k"], height: int, width: int
 ) -> Float32[np.ndarray, "h w k"]:
     """Resize values with linear interpolation."""
-    from PIL import Image
-
     channels = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(values[..., location])).resize(

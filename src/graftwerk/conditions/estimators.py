@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float32, Int64, UInt8
+from PIL import Image
 
 from ..blocks.map_images import PALETTE, draw_normals
 from ..errors import BadFile, BadInput
@@ -21,6 +23,7 @@ from .fidelity import white_on_black
 from .kinds.maps import ADE20K, draw_nearness, normals_of_nearness
 from .kinds.pose import draw_people
 from .kinds.strokes import scribble_of
+from .soft_edges import load_hed, thinned
 
 ImageArray = UInt8[np.ndarray, "h w 3"]
 
@@ -81,9 +84,6 @@ class _Model:
     device: str
 
     def run(self, image: ImageArray, **more: Any) -> Any:
-        import torch
-        from PIL import Image
-
         inputs = self.processor(images=Image.fromarray(image), return_tensors="pt", **more)
         moved = {name: value.to(self.device) for name, value in inputs.items()}
         if _experts(self.folder) > 1:
@@ -151,8 +151,6 @@ def _own_reader(kind: str, root: Path, device: str) -> Callable[[ImageArray], Im
             [openpose(points, scores, FROM_BLAZE, VISIBLE) for points, scores in find(image)],
             *image.shape[:2],
         )
-    from .soft_edges import load_hed, thinned
-
     soft = load_hed(root, device)
     if kind == "lineart":
         return lambda image: white_on_black(np.rint(255 * soft(image)[None]))[0]
@@ -183,8 +181,7 @@ def _nearness(model: _Model, image: ImageArray) -> Float32[np.ndarray, "h w"]:
         or model.folder.config.get("depth_estimation_type") == "metric"
     )
     nearness = 1 / np.maximum(depth, 1e-3) if metric else depth
-    contiguous: np.ndarray = np.ascontiguousarray(nearness, dtype=np.float32)
-    return contiguous
+    return np.ascontiguousarray(nearness, dtype=np.float32)
 
 
 def _read_depth(model: _Model, image: ImageArray) -> ImageArray:

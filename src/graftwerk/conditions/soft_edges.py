@@ -51,8 +51,7 @@ class Hed(nn.Module):
             for layer in block.children():
                 x = functional.relu(layer(x))
             found.append(functional.interpolate(side(x), size, mode="bilinear"))
-        edges: Tensor = torch.sigmoid(self.fuse(torch.cat(found, dim=1)))
-        return edges
+        return torch.sigmoid(self.fuse(torch.cat(found, dim=1)))
 
 
 def load_hed(folder: Path, device: str) -> Callable[[Image], Float64[np.ndarray, "h w"]]:

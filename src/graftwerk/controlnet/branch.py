@@ -35,6 +35,7 @@ from ..diffusion.unet import (
     Handed,
     Inputs,
     Joint,
+    PromptAttention,
     Residuals,
     encode_half,
     zero_convolutions_of,
@@ -344,8 +345,6 @@ def make_branch(
 
 
 def _keeps(encoder: nn.Module) -> bool:
-    from ..diffusion.unet import PromptAttention
-
     found = [m for name, m in encoder.named_modules() if name.endswith(".attn2")]
     return bool(found) and all(isinstance(m.processor, PromptAttention) for m in found)
 

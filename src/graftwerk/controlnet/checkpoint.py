@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import ControlNetModel
 from torch import Tensor, nn
 
 from .. import files
@@ -82,8 +83,6 @@ def write_own(folder: Path, branch: Branch, base: Mapping[str, str], condition: 
 
 
 def _their_config(shape: Shape, network: Any) -> str:
-    from diffusers import ControlNetModel
-
     make: Any = ControlNetModel
     with torch.device("meta"):
         empty = make.from_unet(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -137,8 +138,6 @@ def new_branch(model: DiffusionModel, shape: Shape, generator: torch.Generator) 
     if not is_transformer(network):
         return make_branch(network, shape, generator)
     require_branch(model, shape)
-    import diffusers
-
     kind = _kind_of(model)
     make: Any = getattr(diffusers, NAMES[kind])
     config = {**network.config, "num_layers": max(1, len(network.transformer_blocks) // 2)}

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import diffusers
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -68,8 +69,6 @@ _CLASSES = (
 
 
 def _network_class(folder: Path, config: Mapping[str, Any]) -> Any:
-    import diffusers
-
     name = config.get("_class_name")
     if name == "Transformer2DModel" and config.get("norm_type") == "ada_norm_zero":
         name = checkpoint.DIT  # as diffusers does with checkpoints of 2023
@@ -174,8 +173,7 @@ class LatentSpace:
             scale, mean, std = self._scale(latents)
             values = (latents * std / scale + mean).to(self.network.dtype)
             values = self.network.decode(values, return_dict=False)[0].float()
-        images: Tensor = (values / 2 + 0.5).clamp(0, 1)
-        return images
+        return (values / 2 + 0.5).clamp(0, 1)
 
     def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
         config = self.network.config

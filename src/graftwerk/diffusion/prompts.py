@@ -14,6 +14,9 @@ from ..errors import BadFile, BadInput, UnknownName
 from ..models.checkpoint import open_folder, refuse_unsafe
 from ..models.transformers import load_network, quiet
 from .checkpoint import DIT, PipelineFolder, read_config, tokenizer_of
+from .single_file import build_encoder
+
+Weights = Mapping[str, Mapping[str, Tensor]]  # of each text encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class TextReader:
         self,
         folder: PipelineFolder,
         device: str,
-        weights: Mapping[str, Mapping[str, Tensor]] | None = None,
+        weights: Weights | None = None,
     ) -> None:
         encoders = folder.layout.encoders
         self._names = tuple(encoders)
@@ -258,9 +261,7 @@ class ClassReader(TextReader):
         return ""
 
 
-def make_reader(
-    folder: PipelineFolder, device: str, weights: Mapping[str, Mapping[str, Tensor]] | None
-) -> TextReader | None:
+def make_reader(folder: PipelineFolder, device: str, weights: Weights | None) -> TextReader | None:
     """Return what reads the prompts of a pipeline; None for an unconditional one."""
     match folder.layout.network:
         case "SD3Transformer2DModel":
@@ -272,12 +273,8 @@ def make_reader(
     return TextReader(folder, device, weights) if folder.layout.encoders else None
 
 
-def _load_encoder(
-    folder: Path, kind: str, weights: Mapping[str, Mapping[str, Tensor]] | None
-) -> nn.Module:
+def _load_encoder(folder: Path, kind: str, weights: Weights | None) -> nn.Module:
     if weights is not None:
-        from .single_file import build_encoder
-
         return build_encoder(folder, kind, weights[folder.name])
     return load_network(open_folder(folder), kind)
 

@@ -79,10 +79,7 @@ class PromptAttention:
             return _attended(attn, queries, keys, _by_head(attn.to_v(context), attn.heads))
         # In training, the weights of keys and values may change.
         if encoder_hidden_states is None or prompt_keys is None or torch.is_grad_enabled():
-            found: Tensor = self._plain(
-                attn, hidden_states, encoder_hidden_states, attention_mask, temb
-            )
-            return found
+            return self._plain(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         if attn not in prompt_keys:
             keys, values = attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
             prompt_keys[attn] = (_by_head(keys, attn.heads), _by_head(values, attn.heads))

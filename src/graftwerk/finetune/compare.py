@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor
 
 from .. import folders
@@ -138,8 +139,6 @@ def _head_of_words(base: Base, labels: Sequence[str]) -> LinearHead:
 
 
 def _opened(image: UInt8[np.ndarray, "h w 3"]) -> OpenedData:
-    from PIL import Image
-
     return OpenedData(Image.fromarray(image))
 
 

@@ -1,5 +1,6 @@
 """LoRA for diffusion models: a style or a subject from a few captioned images."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -172,8 +173,6 @@ def _configuration(
     latents: Float[Tensor, "n c h w"],
     shown: CaptionedImages,
 ) -> dict[str, Any]:
-    import hashlib
-
     digest = hashlib.sha256(latents.cpu().numpy().tobytes())
     digest.update("\0".join(shown.captions).encode())
     return {

@@ -4,22 +4,19 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from .. import folders
 from ..adapters.lora import KIND, LowRank
 from ..adapters.manifest import files_of, write_bundle
 from ..metrics.intervals import paired
-from ..training.session import Outcome, Plan, Task
+from ..training.session import Outcome, Plan, Session, Task
 from ..types import Monitor
 from .saved import KINDS as FITS
-
-if TYPE_CHECKING:
-    from ..training.session import Session
-
 
 TRAINING = "fit training"
 
@@ -58,12 +55,6 @@ class LoraTraining:
     layers: int
 
 
-def change_of(before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"]) -> Change:
-    """Compare losses on the same samples, with the interval of the paired differences."""
-    gain, margin = paired(before, after)
-    return Change(before=float(before.mean()), after=float(after.mean()), gain=gain, margin=margin)
-
-
 def require_free(out: Path, *inputs: str | Path) -> None:
     """Refuse to overwrite anything but such a training or its result.
 
@@ -94,7 +85,7 @@ def _is_trained(folder: Path) -> bool:
 def teach(
     task: Task,
     plan: Plan,
-    session: "Session",
+    session: Session,
     steer: LowRank,
     measure: Callable[[], Float64[np.ndarray, " n"]],
     monitor: Monitor,
@@ -109,8 +100,6 @@ def teach(
         measure: returns the network's current losses, on the same samples in every call.
         monitor: informed about progress.
     """
-    import torch
-
     from ..training.loop import train
 
     steer.scale = 0.0
@@ -125,7 +114,7 @@ def teach(
     parameters = steer.parameters()
     return LoraTraining(
         outcome=outcome,
-        change=change_of(before, after),
+        change=Change(float(before.mean()), float(after.mean()), *paired(before, after)),
         parameters=sum(p.numel() for p in parameters.values()),
         layers=len(parameters) // 2,
     )

@@ -1,5 +1,6 @@
 """The fitting methods, by name."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import files
+from ..errors import BadInput
+from ..models.checkpoint import open_folder, read_object
 from ..models.encoders import static_base
+from ..models.image_encoder import last_layer, reads_two_sizes
 from ..types import HiddenLayer, Monitor
 from .base_model import NO_MODEL
 from .linear import fit_linear
@@ -155,8 +159,6 @@ def other_methods(
 
 def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[Trial]]:
     """Return the problem on the hidden layer, or all, with the best score on held-out folds."""
-    import time
-
     trials, problems = [], []
     for layer in hidden_layers(problem):
         begin = time.perf_counter()
@@ -176,10 +178,6 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
 
 def hidden_layers(problem: Problem) -> list[HiddenLayer]:
     """Return each hidden layer, the last as the model itself uses it, and all concatenated."""
-    from ..errors import BadInput
-    from ..models.checkpoint import open_folder, read_object
-    from ..models.image_encoder import last_layer, reads_two_sizes
-
     if problem.base.name == NO_MODEL:
         raise BadInput(
             "no pre-trained model is used, so there are no layers.", "Leave --sweep out."

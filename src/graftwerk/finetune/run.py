@@ -1,5 +1,6 @@
 """One tuning run: periodic validation, best weights on disk, early stopping."""
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
 from torch import Tensor
 
 from .. import files
@@ -88,8 +91,6 @@ class Watcher:
 
     def take_best(self) -> dict[str, Any]:
         """Load the best weights into the network; return their step, score and loss."""
-        from safetensors.torch import load
-
         best = self._read_best()
         if best is None:
             raise Damaged(f"{self.folder} has no best weights.", "Remove it and run again.")
@@ -114,8 +115,6 @@ class Watcher:
         return point(scores, targets.values[locations], targets.task), loss
 
     def _read_best(self) -> dict[str, Any] | None:
-        from safetensors import SafetensorError, safe_open
-
         path = self.folder / _BEST
         if not path.is_file():
             return None
@@ -127,8 +126,6 @@ class Watcher:
         return facts
 
     def _write_best(self, facts: dict[str, Any], average: Mapping[str, Tensor]) -> None:
-        from safetensors.torch import save
-
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in average.items()}
         content = save(tensors, metadata={"best": json.dumps(facts)})
         files.write_bytes(self.folder / _BEST, content)
@@ -275,19 +272,12 @@ def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
     return {
         "model": problem.base.fingerprint,
         "data": problem.examples.hash,
-        "labels": hash_of(values),
+        "labels": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
         "parts": [len(part) for part in (problem.split.train, problem.split.validation)],
         "balanced": problem.source.balanced,
         "seed": problem.source.seed,
         "settings": asdict(settings),
     }
-
-
-def hash_of(values: Any) -> str:
-    """Return the SHA-256 of an array."""
-    import hashlib
-
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,10 +35,6 @@ from ..types import Advance, Monitor, Task, Vectors
 from .base_model import Base
 from .problem import Problem
 from .scoring import Settings
-
-if TYPE_CHECKING:
-    from ..adapters.lora import LowRank
-
 
 MODEL, ADAPTER = "model", "adapter"
 _ENCODED = 32
@@ -89,7 +85,7 @@ class NetworkEncoder:
         steer: its LoRA adapter; None for a network without one.
     """
 
-    def __init__(self, trainable: Trainable, steer: "LowRank | None" = None) -> None:
+    def __init__(self, trainable: Trainable, steer: lora.LowRank | None = None) -> None:
         self.trainable, self.steer = trainable, steer
 
     def scale_to(self, scale: float) -> None:
@@ -122,8 +118,6 @@ def load_tuned(bundle: Bundle, base: Base) -> NetworkEncoder:
     if bundle.kind == "full":
         root = bundle.folder / MODEL
         return NetworkEncoder(load_trainable(root, reads, base.layer, device))
-    from ..adapters import lora
-
     trainable = load_trainable(base.root, reads, base.layer, device)
     steer = lora.load(bundle.folder / ADAPTER, trainable.tower, base.name, base.fingerprint)
     return NetworkEncoder(trainable, steer)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
 from PIL import Image, ImageFilter
+from safetensors import SafetensorError
 
 from .. import files
 from ..blocks.networks import Judge, Judgement, load_judge
@@ -430,7 +431,7 @@ def _real_images(
 def _saved(readings: dict[str, Readings]) -> bytes:
     from safetensors.numpy import save
 
-    content: bytes = save(
+    return save(
         {
             f"{name}.{part}": values
             for name, one in readings.items()
@@ -438,11 +439,9 @@ def _saved(readings: dict[str, Readings]) -> bytes:
             if (values := getattr(one, part)) is not None
         }
     )
-    return content
 
 
 def _load(path: Path, kinds: Sequence[str]) -> dict[str, Readings] | None:
-    from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:

@@ -33,6 +33,7 @@ from ..diffusion.unet import zero_convolutions_of
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance
 from ..metrics.plots import image_sheet
+from ..models.encoders import load_encoder
 from ..models.hub import builtin_folder
 from ..recipes.evaluate import judge_right
 from ..recipes.registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD
@@ -218,8 +219,6 @@ def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> Pa
 
 
 def _features_of(request: ControlAblation) -> Features:
-    from ..models.encoders import load_encoder
-
     encoder = load_encoder(str(request.encoder), device=request.device)
     if "image" not in encoder.reads:
         raise BadInput(

@@ -168,5 +168,4 @@ def chances_of(
     values = to_values(images)
     with torch.no_grad():
         found = torch.cat([ask(part.to(models.device)) for part in torch.split(values, 32)])
-    chances: Float[np.ndarray, " n"] = found.exp().cpu().numpy()
-    return chances
+    return found.exp().cpu().numpy()

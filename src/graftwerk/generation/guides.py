@@ -31,6 +31,8 @@ from ..models.zero_shot import LOCATION, label_vectors, require_joint, templates
 from ..types import Vectors
 from .spec import Guide, read_guide
 
+Clean = tuple[Callable[[Tensor], Tensor], str]  # of clean images, and a fingerprint
+
 
 @dataclass(frozen=True)
 class Joint:
@@ -40,7 +42,7 @@ class Joint:
     look: Look
     device: str
 
-    def of_vectors(self, vectors: Vectors, content: str) -> tuple[Callable[[Tensor], Tensor], str]:
+    def of_vectors(self, vectors: Vectors, content: str) -> Clean:
         """Return a function for the cosine similarity to a vector, and a fingerprint.
 
         The cosine is from -1 to 1.
@@ -54,7 +56,7 @@ class Joint:
 
     def of_classes(
         self, requested: Sequence[str], labels: Sequence[str], temperature: float
-    ) -> tuple[Callable[[Tensor], Tensor], str]:
+    ) -> Clean:
         """Return a function for a label's zero-shot log-probability, and a fingerprint.
 
         Args:
@@ -96,9 +98,7 @@ class Head:
     look: Look
     device: str
 
-    def of_classes(
-        self, requested: Sequence[str], temperature: float
-    ) -> tuple[Callable[[Tensor], Tensor], str]:
+    def of_classes(self, requested: Sequence[str], temperature: float) -> Clean:
         """Return a function for the log-probability of a class, and a fingerprint.
 
         See `Joint.of_classes`; the classes are the classifier's own.
@@ -300,9 +300,7 @@ class GuideModels:
 
         return log_prob
 
-    def _of_classes(
-        self, name: str, requested: Sequence[str]
-    ) -> tuple[Callable[[Tensor], Tensor], str]:
+    def _of_classes(self, name: str, requested: Sequence[str]) -> Clean:
         temperature = self._manner(clean=True).temperature
         head = self.networks.head(name)
         if head is not None:
@@ -319,7 +317,7 @@ class GuideModels:
         space, least = self._model.space, float(self._model.noise.sigmas[0])
         return lambda images: log_prob(space.encode(images), least)
 
-    def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
+    def clean(self, guide: Guide) -> Clean:
         """Return the objective of a guide that reads images, and its fingerprint.
 
         The images have values 0 to 1.

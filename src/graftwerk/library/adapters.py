@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
@@ -27,9 +29,6 @@ from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
 from ..requests.base import DEFAULT_GUIDE, DEFAULT_IMAGE_ENCODER
 from .pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Interval = tuple[float, float]
 _AT_ZERO = "0: it does nothing."
@@ -339,7 +338,7 @@ class Guide(_Guide):
 
     def __init__(
         self,
-        log_prob: "Callable[..., Tensor]",
+        log_prob: Callable[..., Tensor],
         scale: float,
         *,
         reads: Literal["noisy", "latents", "images"] = "noisy",
@@ -372,7 +371,7 @@ class Guide(_Guide):
         log_prob: LogProb = ask
         if self._reads == "images":
 
-            def log_prob(x: "Tensor", sigma: "float | Tensor") -> "Tensor":  # noqa: ARG001
+            def log_prob(x: Tensor, sigma: float | Tensor) -> Tensor:  # noqa: ARG001
                 return ask(model.decode(x))
 
         term = Term(

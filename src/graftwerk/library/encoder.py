@@ -10,7 +10,8 @@ from .. import types
 from ..errors import BadInput
 from ..models import encoders
 from ..models.hub import named_by_user
-from ..models.image_encoder import unit
+from ..models.image_encoder import ImageEncoder, unit
+from ..models.ood import make_familiar, save_familiar
 from ..requests.base import DEFAULT_ENCODER, Device, checked
 from ..requests.search import Embed
 from ..results import Modality
@@ -103,9 +104,6 @@ class Encoder(types.Unpicklable):
                 or all are equal.
             NoRoom: the folder cannot be written.
         """
-        from ..models.image_encoder import ImageEncoder
-        from ..models.ood import make_familiar, save_familiar
-
         if not isinstance(self.model, ImageEncoder):
             raise BadInput(
                 f"the encoder {self.name} reads no images.", "Load one that does, such as a CLIP."

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files, folders
-from ..data.tables import reading_of
+from ..adapters.manifest import files_of, require_base
+from ..data.tables import is_table, reading_of
 from ..errors import BadInput, Diverged
 from ..finetune.base_model import Base, open_base
 from ..finetune.methods import has_network, make_linear, make_tuned, sweep_layers
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import FitComparison, Method, Trial
-from ..finetune.saved import TRAINING, Made
+from ..finetune.saved import KINDS, TRAINING, Made, is_retained, open_fit
+from ..finetune.scoring import Settings
+from ..models.checkpoint import open_folder
 from ..models.fetching import offer
 from ..models.hub import named_by_user
+from ..models.image_encoder import reads_two_sizes
 from ..requests.base import DEFAULT_ENCODER, checked
 from ..requests.finetune import Compare, Fit
 from ..text_safety import counted
@@ -181,9 +185,6 @@ def _layered(problem: Problem, request: Fit) -> Problem:
     """
     if request.layer is not None or problem.base.reads != {"image"}:
         return problem
-    from ..models.checkpoint import open_folder
-    from ..models.image_encoder import reads_two_sizes
-
     two = reads_two_sizes(open_folder(problem.base.root))
     return problem.at_layer("multiscale" if two else "all")
 
@@ -198,8 +199,6 @@ def _usual(problem: Problem, request: Fit) -> str:
 
 def settings_of(request: Fit | Compare, how: str) -> "Settings":
     """Return the fine-tuning settings of a request."""
-    from ..finetune.scoring import Settings
-
     usual = _LORA_RATE if how == "lora" else _FULL_RATE
     values = {one.name: getattr(request, one.name) for one in fields(Settings) if one.name != "how"}
     values |= {"targets": tuple(request.targets), "learning_rate": request.learning_rate or usual}
@@ -377,10 +376,6 @@ def _old(
     request: Compare, folder: Path, problem: Problem, monitor: Monitor
 ) -> "tuple[LinearHead, Problem]":
     """Load the old head and its data, and check that the head belongs to the same model."""
-    from ..adapters.manifest import require_base
-    from ..data.tables import is_table
-    from ..finetune.saved import open_fit
-
     if request.old_data is None:
         raise BadInput("--old needs --old-data.", "Name the labeled data of the old head.")
     saved = open_fit(folder, request.model, request.device)
@@ -405,9 +400,6 @@ def _old(
 
 def _is_former(folder: Path) -> bool:
     """Whether a folder without a marker contains a comparison, complete or not."""
-    from ..adapters.manifest import files_of
-    from ..finetune.saved import KINDS, TRAINING, is_retained
-
     return any(files_of(folder / name, name) is not None for name in KINDS) or any(
         is_retained(path) for path in folder.glob(f"*.{TRAINING}") if path.is_dir()
     )

@@ -24,6 +24,7 @@ from .hub import loading, locate
 from .image_encoder import IMAGE_MODELS, ImageEncoder, encode_and_compare, load_images
 from .onnx_text import load_graph
 from .text_encoder import VOCABULARIES, Recipe, TextEncoder, read_recipe
+from .transformers import build_config, choose_device, network_class
 
 STATIC = "static"
 _STATIC_PREFIX = "static:"
@@ -77,8 +78,6 @@ def require_texts(name: str, folder: ModelFolder) -> None:
     Raises:
         BadInput: names what it takes.
     """
-    from .transformers import build_config, network_class
-
     takes = network_class(folder, type(build_config(folder))).main_input_name
     if takes != "input_ids":
         raise BadInput(
@@ -119,7 +118,6 @@ def load_reference(
 ) -> TextEncoder:
     """Load a text encoder that runs in PyTorch."""
     from .torch_text import SentenceNetwork, forward_on, read_tokens
-    from .transformers import choose_device
 
     location = choose_device("cpu" if device == "auto" else device)
     tokens = read_tokens(recipe)

@@ -19,7 +19,8 @@ from .transformers import choose_device, load_network, quiet
 if TYPE_CHECKING:
     import torch
 
-
+Inputs = Mapping[str, "torch.Tensor"]  # of a network
+Prepare = Callable[[Sequence[Any]], Inputs]
 _BATCH = 16  # images
 _HALVED = 64  # smallest side of inputs that are read at half their size too
 _CROPS_BELOW = 384  # images are cropped only below this size
@@ -118,8 +119,8 @@ class ImageEncoder:
     fingerprint: str
     dimension: int
     reads: frozenset[Modality]
-    prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]
-    look: Callable[[Mapping[str, "torch.Tensor"]], Examined]
+    prepare: Prepare
+    look: Callable[[Inputs], Examined]
     texts: TextEncoder | None
     width: int
     folder: Path
@@ -127,7 +128,7 @@ class ImageEncoder:
     familiar: Familiar | None = None
     rescorer: str | None = None
     classes: tuple[str, ...] = ()
-    classify: Callable[[Mapping[str, "torch.Tensor"]], Vectors] | None = None
+    classify: Callable[[Inputs], Vectors] | None = None
     unit_length: bool = True
 
     def encode_texts(
@@ -219,10 +220,10 @@ def load_images(
     )
 
 
-def _classifier(network: Any, location: str) -> Callable[[Mapping[str, "torch.Tensor"]], Vectors]:
+def _classifier(network: Any, location: str) -> Callable[[Inputs], Vectors]:
     import torch
 
-    def classify(inputs: Mapping[str, "torch.Tensor"]) -> Vectors:
+    def classify(inputs: Inputs) -> Vectors:
         moved = {key: value.to(location) for key, value in inputs.items()}
         with torch.inference_mode():
             logits: Vectors = network(**moved).logits.float().cpu().numpy()
@@ -237,7 +238,7 @@ def as_logits(encoder: ImageEncoder) -> ImageEncoder:
     if classify is None:
         raise TypeError(f"{encoder.name} has no classes of its own")
 
-    def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
+    def look(inputs: Inputs) -> Examined:
         logits = classify(inputs)
         return Examined(logits, np.empty((len(logits), 0), dtype=np.float32))
 
@@ -283,7 +284,7 @@ def _blank() -> Any:
     return Image.new("RGB", (8, 8))
 
 
-def image_processor(folder: ModelFolder) -> Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]:
+def image_processor(folder: ModelFolder) -> Prepare:
     """Return the function that turns images into the network's inputs, as the folder specifies.
 
     Raises:
@@ -295,11 +296,11 @@ def image_processor(folder: ModelFolder) -> Callable[[Sequence[Any]], Mapping[st
     _, crop, whole = geometry(config)
     uncropped = {"crop_pct": 1.0} if config.get("crop_pct") else {"size": whole}
 
-    def prepare(images: Sequence[Any]) -> Mapping[str, "torch.Tensor"]:
+    def prepare(images: Sequence[Any]) -> Inputs:
         pictures = [image.convert("RGB") for image in images]
         small = [whole and crop and min(picture.size) < min(crop) for picture in pictures]
         if not any(small):
-            inputs: Mapping[str, torch.Tensor] = processor(images=pictures, return_tensors="pt")
+            inputs: Inputs = processor(images=pictures, return_tensors="pt")
             return inputs
         values = [
             processor(images=[one], return_tensors="pt", **(uncropped if is_small else {}))
@@ -363,11 +364,8 @@ def sides(size: Any) -> tuple[int, int] | None:
 
 
 def _looker(
-    network: Any,
-    kind: ImageModel,
-    layer: HiddenLayer,
-    prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]],
-) -> Callable[[Mapping[str, "torch.Tensor"]], Examined]:
+    network: Any, kind: ImageModel, layer: HiddenLayer, prepare: Prepare
+) -> Callable[[Inputs], Examined]:
     """Return the function from inputs to vectors, not yet of unit length, and states."""
     import torch
 
@@ -376,7 +374,7 @@ def _looker(
     location = next(network.parameters()).device
     number = layer_of(network, kind, layer, prepare)
 
-    def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
+    def look(inputs: Inputs) -> Examined:
         moved = {key: value.to(location) for key, value in inputs.items()}
         with torch.inference_mode():
             found, output = image_states_and_output(network, kind, number, moved)
@@ -387,12 +385,7 @@ def _looker(
     return look
 
 
-def layer_of(
-    network: Any,
-    kind: ImageModel,
-    layer: HiddenLayer,
-    prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]],
-) -> HiddenLayer:
+def layer_of(network: Any, kind: ImageModel, layer: HiddenLayer, prepare: Prepare) -> HiddenLayer:
     """Return the index of a hidden layer among the states that the network actually returns.
 
     Raises:
@@ -410,9 +403,7 @@ def reads_two_sizes(folder: ModelFolder) -> bool:
     return _reads_two_sizes(IMAGE_MODELS[folder.model_type], image_processor(folder))
 
 
-def _reads_two_sizes(
-    kind: ImageModel, prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]
-) -> bool:
+def _reads_two_sizes(kind: ImageModel, prepare: Prepare) -> bool:
     return kind.any_size and min(prepare([_blank()])["pixel_values"].shape[2:]) >= _HALVED
 
 
@@ -423,7 +414,7 @@ def last_layer(folder: ModelFolder) -> int:
     return _last_layer(network, image_processor(folder))
 
 
-def _last_layer(network: Any, prepare: Callable[[Sequence[Any]], Mapping[str, Any]]) -> int:
+def _last_layer(network: Any, prepare: Prepare) -> int:
     import torch
 
     location = next(network.parameters()).device

@@ -4,7 +4,10 @@ Importing PyTorch and the transformers library takes seconds, loading a graph a 
 and on a CPU the graph is also faster. After the export it is checked against the PyTorch vectors.
 """
 
+import contextlib
+import io
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from ..errors import NoRoom
 from ..settings import settings
 from ..types import Vectors
 from .text_encoder import Forward, Recipe, TokenIds, TokenReader
+from .transformers import causal_class
 
 if TYPE_CHECKING:
     from .torch_text import SentenceNetwork
@@ -104,7 +108,6 @@ def _open_session(path: Path) -> Forward:
 
 def _export(recipe: Recipe, folder: Path) -> dict[str, Any]:
     from .torch_text import SentenceNetwork, forward_on, read_tokens
-    from .transformers import causal_class
 
     model = recipe.transformer
     if causal_class(model) is not None and not model.config.get("is_encoder_decoder"):
@@ -167,10 +170,6 @@ def _compare(forward: Forward, tokens: TokenReader, expected: Vectors) -> str:
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Keep the exporter from writing to the terminal."""
-    import contextlib
-    import io
-    import warnings
-
     former = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -271,8 +272,6 @@ def load_own(
         BadFile: it is of another type, or its parts do not fit.
         Damaged: the weight file is cut short or malformed.
     """
-    from safetensors.torch import load_file
-
     config = read_object(folder / "config.json")
     if config.get("model_type") != model_type:
         raise BadFile(

@@ -29,8 +29,7 @@ def causal_class(folder: ModelFolder) -> str | None:
         return None
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    found: str | None = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
-    return found
+    return MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
 
 
 # A network may have tensors that are not in its files, such as masks, or hold a part twice.

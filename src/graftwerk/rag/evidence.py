@@ -13,6 +13,7 @@ Calibrations of version 1 were made without the lead, and are held to the eviden
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,8 +103,6 @@ def _floor(answerable: Sequence[float], unanswerable: Sequence[float], allowed: 
 
 def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
     """Return the probability that a positive scores above a negative; ties count half."""
-    from bisect import bisect_left, bisect_right
-
     ordered = sorted(negative)
     above = sum(
         (bisect_left(ordered, score) + bisect_right(ordered, score)) / 2 for score in positive

@@ -15,7 +15,7 @@ from ..blocks.maps import maps_of
 from ..blocks.renderer import render
 from ..blocks.sampling import sample_scene
 from ..blocks.scene import Scene
-from ..commands import blocks, condition, fit, generate
+from ..commands import blocks, classify, condition, fit, generate
 from ..conditions.kinds import CONDITIONS
 from ..controlnet.results import Ablation, ControlTrained
 from ..data.images import write_image
@@ -98,8 +98,6 @@ def guide_by_gradients(folder: Path, request: Tour, monitor: Monitor) -> dict[st
 
 def optimize_photographs(folder: Path, request: Tour, monitor: Monitor) -> dict[str, Any]:
     """Optimize noise towards a class of a real classifier, which must have been fetched."""
-    from ..commands import classify
-
     made = generate.run_invert(
         Invert(
             to=f"class={FLOWER}",

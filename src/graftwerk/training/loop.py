@@ -30,6 +30,7 @@ from .state import (
     begin,
     claim,
     generator_for,
+    holds_sealed,
     load_newest,
     require_same,
     save,
@@ -99,8 +100,6 @@ _ENTRY = {"step", "loss", "learning_rate", "gradient_norm"}  # of every line of 
 
 def is_training(folder: Path) -> bool:
     """Whether a folder contains an intact checkpoint or a training log."""
-    from .state import holds_sealed
-
     if holds_sealed(folder / CHECKPOINTS):
         return True
     first = next(iter(Log(folder / LOG).read()), None)

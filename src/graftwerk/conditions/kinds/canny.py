@@ -7,10 +7,11 @@ that equal gradients stay equal whatever the order of additions.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Num, UInt8
+from PIL import Image
 
 from ...data.images import image_html
 from ...errors import BadInput
@@ -18,10 +19,8 @@ from ...metrics.plots import Tile, tile_sheet
 from ..base import Condition, ImageBatch, SceneMaps
 from ..fidelity import drawing_problem, each, edge_f1, white_on_black
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 Unit = Literal["fraction", "absolute", "auto"]
+Images = Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"]
 _GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
 _BAND_PIXELS = 2**19  # some ten arrays of floats of so many are held at once
 _DECIMALS = 6
@@ -104,11 +103,11 @@ class CannyStages:
         )
 
     @property
-    def image(self) -> "Image.Image":
+    def image(self) -> Image.Image:
         """Return the edges of a single image, white on black, as a ControlNet expects them."""
         return image_of(self.edges)
 
-    def sheet(self) -> "Image.Image":
+    def sheet(self) -> Image.Image:
         """Return a labeled contact sheet of the steps of a single image."""
         return tile_sheet(stage_tiles(self), 4)
 
@@ -127,10 +126,7 @@ def settings_of(sigma: float, kernel: int, low: float, high: float, auto: bool) 
     return CannySettings(sigma, kernel, unit, low, high)
 
 
-def canny(
-    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
-    settings: CannySettings = CannySettings(),
-) -> CannyStages:
+def canny(images: Images, settings: CannySettings = CannySettings()) -> CannyStages:
     """Detect edges and return the result of each step.
 
     Args:
@@ -163,15 +159,14 @@ def canny(
 
 
 def edge_map(
-    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
-    settings: CannySettings = CannySettings(),
+    images: Images, settings: CannySettings = CannySettings()
 ) -> Bool[np.ndarray, "n h w"]:
     """Return only the edges; see `find_edges`."""
     return find_edges(images, settings)[0]
 
 
 def find_edges(
-    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"], settings: CannySettings
+    images: Images, settings: CannySettings
 ) -> tuple[Bool[np.ndarray, "n h w"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """Return edges and both thresholds of `canny`, in bands of rows to save memory.
 
@@ -211,7 +206,7 @@ def find_directions(
 
 
 def _bands(
-    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"], settings: CannySettings
+    images: Images, settings: CannySettings
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
     """For a few rows at a time: which, and there the thinned slope and both of its components."""
     count, height, width = images.shape[:3]
@@ -226,9 +221,7 @@ def _bands(
         yield slice(top, bottom), band[:, inside], across[:, inside], down[:, inside]
 
 
-def grey_of(
-    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
-) -> Float64[np.ndarray, "n h w"]:
+def grey_of(images: Images) -> Float64[np.ndarray, "n h w"]:
     """Return gray levels from 0 to 255.
 
     Raises:
@@ -344,10 +337,8 @@ def follow(
     return edges
 
 
-def image_of(edges: Bool[np.ndarray, "h w"]) -> "Image.Image":
+def image_of(edges: Bool[np.ndarray, "h w"]) -> Image.Image:
     """White on black, by way of gray, which takes a third of the memory."""
-    from PIL import Image
-
     return Image.fromarray(edges.astype(np.uint8) * np.uint8(255)).convert("RGB")
 
 
@@ -373,8 +364,6 @@ def _grey(values: Float64[np.ndarray, "h w"]) -> Tile:
 
 
 def _directions(angles: Float64[np.ndarray, "h w"], strength: Float64[np.ndarray, "h w"]) -> Tile:
-    from PIL import Image
-
     hue = np.rint((angles / (2 * np.pi) % 1) * 255)
     value = np.rint(255 * np.sqrt(np.clip(strength, 0, 1)))
     bands = np.stack([hue, np.full_like(hue, 255), value], axis=-1).astype(np.uint8)

@@ -5,6 +5,7 @@ Edge pixels vote for lines; the longest run on the best line becomes a segment; 
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
+from PIL import Image, ImageDraw
 
 from ...compiled import compiled
 from ..base import Condition, ImageBatch, SceneMaps, lines_of_maps, perceive
@@ -140,8 +141,6 @@ def draw_segments(
     segments: Float64[np.ndarray, "s 4"], height: int, width: int
 ) -> Bool[np.ndarray, "h w"]:
     """Rasterize segments from x, y to x, y in pixels; the center of the first pixel is 0.5, 0.5."""
-    from PIL import Image, ImageDraw
-
     drawn = Image.new("1", (width, height))
     canvas = ImageDraw.Draw(drawn)
     for x, y, to_x, to_y in segments - 0.5:

@@ -42,8 +42,7 @@ def scribble_of(lines: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 def _disc(radius: float) -> Bool[np.ndarray, "d d"]:
     reach = int(np.ceil(radius))
     offsets = np.arange(-reach, reach + 1)
-    disc: Bool[np.ndarray, "d d"] = offsets[:, None] ** 2 + offsets**2 <= radius**2
-    return disc
+    return offsets[:, None] ** 2 + offsets**2 <= radius**2
 
 
 def scribble_of_sketch(drawing: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:

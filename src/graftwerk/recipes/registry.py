@@ -167,6 +167,7 @@ def find(name: str) -> Entry:
 
 SIDE, LARGE_SIDE = 64, 128  # of the built-in models' images, and what else there is
 TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
+REPEATS = 0.15  # chance of training scenes that an object is like another: "two red cubes"
 
 
 class Sizes(Protocol):

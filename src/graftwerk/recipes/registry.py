@@ -84,7 +84,7 @@ RECIPES: tuple[Entry, ...] = (
     ),
     Entry(
         "autoencoder",
-        "turns images into latents of an eighth or a sixteenth of their sides, and back",
+        "turns images into latents of an eighth of their sides, and back",
         "It was trained on images of Blocks scenes and blurs what else it is given.",
         "AutoencoderKL of diffusers",
         {"psnr_db": 30.0, "edge_f1": 0.9},

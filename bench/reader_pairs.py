@@ -248,14 +248,18 @@ def make_pairs(
     return pairs
 
 
+def held_out_texts(qed: Path, covid: Path, squad: Sequence[Path]) -> dict[str, list[Known]]:
+    """Return the questions of documents that `make_pairs` does not use."""
+    return {name: _divide(known)[1] for name, known in _sets(qed, covid, squad).items()}
+
+
 def held_out(
     qed: Path, covid: Path, squad: Sequence[Path], chance: random.Random
 ) -> dict[str, list[Pair]]:
     """Return pairs of documents that `make_pairs` does not use."""
     found = {}
-    for name, known in _sets(qed, covid, squad).items():
-        held = _divide(known)[1]
-        held = chance.sample(held, min(90, len(held)))
-        made = [makes(one, chance) for makes in (answered, withheld) for one in held]
+    for name, held in held_out_texts(qed, covid, squad).items():
+        some = chance.sample(held, min(90, len(held)))
+        made = [makes(one, chance) for makes in (answered, withheld) for one in some]
         found[name] = [pair for pair in made if pair is not None]
     return found

@@ -181,7 +181,8 @@ def _made_up_diffusion(sizes: Any, many: int, setting: Any) -> Any:
     tower = asdict(clip.REAL.text)
     text = CLIPTextModel(CLIPTextConfig(
         vocab_size=len(tokenizer), max_position_embeddings=LENGTH,
-        eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id, **tower,
+        eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id, **tower,
     )).to(DEVICE)  # fmt: skip
     steps = (1,) * len(REAL.widths)
     autoencoder = SimpleNamespace(

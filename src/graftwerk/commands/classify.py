@@ -69,7 +69,7 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
         raise BadInput(
             "there are no labels to choose from.",
             f"{zero_shot.EXAMPLE} For photographs, --encoder imagenet has 1,000 classes of its own "
-            "(graft models fetch imagenet, 17 MB).",
+            "(graft models fetch imagenet, 18 MB).",
         )
     images = (
         encoder if own and isinstance(encoder, ImageEncoder) else zero_shot.require_joint(encoder)

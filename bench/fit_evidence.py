@@ -11,6 +11,7 @@ of each set by the coefficients of the others.
 import argparse
 import math
 import tempfile
+from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -24,7 +25,7 @@ from graftwerk.rag import evidence
 from graftwerk.rag import evidence as calibration
 from graftwerk.search.qa_pairs import read_questions
 
-from .fit_reading import HERE, SETS
+from .fit_reading import SETS, add_sets, questions_of
 
 RATE = 0.1  # as the default of `graft calibrate`
 SOURCE = "the shipped calibration (bench/questions, English)"
@@ -34,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.fit_evidence", description=__doc__)
     parser.add_argument("--encoder", default="builtin/minilm")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--sets", type=Path, help="further ones, of bench.reader_sets")
     options = parser.parse_args()
+    add_sets(options.sets)
     with named_by_user([options.encoder]):
         encoder = load_encoder(options.encoder)
     features, answerable, titles = measure(encoder)
@@ -64,7 +67,7 @@ def measure(encoder):
     for name, documents in SETS.items():
         with tempfile.TemporaryDirectory() as folder, Index(f"{folder}/index") as index:
             index.add(documents)
-            for question in read_questions(HERE / f"{name}.json"):
+            for question in read_questions(questions_of(name)):
                 hits = index.search(question.text, k=2 * evidence.EVIDENCE_HITS).hits
                 others = [
                     hit for hit in hits if question.sentence not in " ".join(hit.text.split())

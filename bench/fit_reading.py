@@ -56,7 +56,10 @@ class Asked:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reader", action="store_true", help="with the trained reader")
-    with_reader = parser.parse_args().reader
+    parser.add_argument("--sets", type=Path, help="further ones, of bench.reader_sets")
+    options = parser.parse_args()
+    with_reader = options.reader
+    add_sets(options.sets)
     asked = [one for name in SETS for one in gather(name, with_reader=with_reader)]
     firsts = {"all": fit_weights(asked)}
     shown, total = [], []
@@ -101,6 +104,18 @@ def main() -> None:
     print(f"there: {spans.WEIGHTS}")
 
 
+def add_sets(folder: Path | None) -> None:
+    """Add the sets of a folder that `bench.reader_sets` wrote."""
+    for path in sorted(folder.glob("*.json")) if folder else ():
+        SETS[path.stem] = path.with_suffix("")
+
+
+def questions_of(name: str) -> Path:
+    """Return the file with the questions of a set."""
+    own = HERE / f"{name}.json"
+    return own if own.exists() else SETS[name].with_suffix(".json")
+
+
 def show_sure(asked: list[Asked]) -> None:
     """F1 of the span by the score from which the reader's replaces that of the rules."""
     weights = np.array(spans.WEIGHTS)
@@ -116,7 +131,7 @@ def show_sure(asked: list[Asked]) -> None:
 def gather(name: str, *, with_reader: bool) -> list[Asked]:
     encoder = CachingEncoder(load_encoder("builtin/minilm"))
     reader = load_reader(encoder) if with_reader else None
-    lines = json.loads((HERE / f"{name}.json").read_text())
+    lines = json.loads(questions_of(name).read_text())
     found = []
     with tempfile.TemporaryDirectory() as folder, Index(folder + "/index") as index:
         index.add(SETS[name])

@@ -1,13 +1,13 @@
-"""Question-passage pairs of QED (Natural Questions) and COVID-QA, with and without the answer.
+"""Question-passage pairs of QED (Natural Questions), COVID-QA and files in SQuAD's format.
 
-A pair without an answer has the passage whose sentence with the answer was taken out, or one that
-shares words with the question but does not hold the answer's. Paragraphs that are also in QED's
-development set are left out, as that set is reported.
+Pairs come with and without the answer. A pair without one has the passage whose sentence with the
+answer was taken out, or one that shares words with the question but does not hold the answer's.
+Paragraphs that are also in QED's development set are left out, as that set is reported.
 """
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -87,6 +87,30 @@ def read_covid(folder: Path) -> list[Known]:
                     found.append(
                         Known(row["question"], "", text, sentences, span, f"article {number}")
                     )
+    return found
+
+
+@cache
+def read_squad(file: Path) -> list[Known]:
+    """Read a file in SQuAD's format; the shortest of several answers is taken."""
+    found = []
+    for number, article in enumerate(json.loads(file.read_text("utf-8"))["data"]):
+        for part, paragraph in enumerate(article["paragraphs"]):
+            text = paragraph["context"]
+            sentences = tuple(split_sentences(text))
+            # a title such as "Reddit comments" names a collection, not a document
+            single = len(article["paragraphs"]) > 100
+            document = f"{file.stem} {number} {part if single else ''}"
+            titled = not single and "Amazon" not in article["title"]
+            title = article["title"].replace("_", " ") if titled else ""
+            for row in paragraph["qas"]:
+                answers = [one for one in row["answers"] if 0 < len(one["text"].strip()) <= 160]
+                if answers:
+                    answer = min(answers, key=lambda one: len(one["text"]))
+                    start = answer["answer_start"]
+                    span = (start, start + len(answer["text"]))
+                    if text[slice(*span)] == answer["text"]:
+                        found.append(Known(row["question"], title, text, sentences, span, document))
     return found
 
 
@@ -191,17 +215,26 @@ def _reported(folder: Path) -> set[str]:
     }
 
 
-def _sets(qed: Path, covid: Path) -> list[list[Known]]:
+def _sets(qed: Path, covid: Path, squad: Sequence[Path]) -> dict[str, list[Known]]:
     reported = _reported(qed)
     if not reported:
         raise SystemExit(f"{qed} has no *dev*.jsonlines, whose paragraphs are left out.")
-    return [[one for one in read_qed(qed) if one.text not in reported], read_covid(covid)]
+    return {
+        "qed": [one for one in read_qed(qed) if one.text not in reported],
+        "covid": read_covid(covid),
+        **{file.stem: read_squad(file) for file in squad},
+    }
 
 
-def make_pairs(qed: Path, covid: Path, count: int, chance: random.Random) -> list[Pair]:
+def make_pairs(
+    qed: Path, covid: Path, squad: Sequence[Path], count: int, chance: random.Random
+) -> list[Pair]:
     """Return `count` pairs: 62 % with an answer, 19 % with it withheld, 19 % similar."""
     pairs: list[Pair] = []
-    for known, share in zip(_sets(qed, covid), (0.87, 0.13), strict=True):
+    sets = _sets(qed, covid, squad)
+    whole = sum(len(known) for known in sets.values())
+    for known in sets.values():
+        share = len(known) / whole
         train, _ = _divide(known)
         for makes, part in ((answered, 0.62), (withheld, 0.19)):
             made: list[Pair] = []
@@ -215,11 +248,18 @@ def make_pairs(qed: Path, covid: Path, count: int, chance: random.Random) -> lis
     return pairs
 
 
-def held_out(qed: Path, covid: Path, chance: random.Random) -> dict[str, list[Pair]]:
+def held_out_texts(qed: Path, covid: Path, squad: Sequence[Path]) -> dict[str, list[Known]]:
+    """Return the questions of documents that `make_pairs` does not use."""
+    return {name: _divide(known)[1] for name, known in _sets(qed, covid, squad).items()}
+
+
+def held_out(
+    qed: Path, covid: Path, squad: Sequence[Path], chance: random.Random
+) -> dict[str, list[Pair]]:
     """Return pairs of documents that `make_pairs` does not use."""
     found = {}
-    for name, known in zip(("qed", "covid"), _sets(qed, covid), strict=True):
-        held = _divide(known)[1][:90]
-        made = [makes(one, chance) for makes in (answered, withheld) for one in held]
+    for name, held in held_out_texts(qed, covid, squad).items():
+        some = chance.sample(held, min(90, len(held)))
+        made = [makes(one, chance) for makes in (answered, withheld) for one in some]
         found[name] = [pair for pair in made if pair is not None]
     return found

@@ -1,13 +1,15 @@
 """Train `builtin/reader`: where in a passage the answer to a question is, and whether it is there.
 
-    python -m bench.train_reader OUT --qed FOLDER --covid FOLDER [--pairs N] [--export FOLDER]
+    python -m bench.train_reader OUT --qed FOLDER --covid FOLDER [--squad FILE ...] [--pairs N]
+        [--export FOLDER]
 
 OUT keeps a checkpoint, from which the same command continues. FOLDER of --qed has the training
 files of QED (questions of Natural Questions with their Wikipedia paragraphs), that of --covid the
-JSON files of COVID-QA; passages of made-up handbooks come from `bench/reader_passages.py`. The
-weights of `builtin/minilm` stay as they are; LoRA of its linear layers, its two segment embeddings
-and three heads are trained: start and end of the answer, and whether the passage answers. Start and
-end point to the first token where it does not.
+JSON files of COVID-QA, and the files of --squad are in SQuAD's format; passages of made-up
+handbooks come from `bench/reader_passages.py`. The weights of `builtin/minilm` stay as they are;
+LoRA of its linear layers, its two segment embeddings and three heads are trained: start and end of
+the answer, and whether the passage answers. Start and end point to the first token where it does
+not.
 """
 
 import argparse
@@ -277,6 +279,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--qed", type=Path, required=True)
     parser.add_argument("--covid", type=Path, required=True)
+    parser.add_argument("--squad", type=Path, nargs="*", default=[])
     parser.add_argument("--handbooks", type=int, default=5000, help="pairs of made-up handbooks")
     parser.add_argument("--pairs", type=int, default=20_000, help="in total")
     parser.add_argument("--steps", type=int, help="fewer steps than the pairs make")
@@ -294,9 +297,9 @@ def main() -> None:
     tokens = Tokens(options.length)
     made = handbook_pairs(options.handbooks, chance)
     rest = max(0, options.pairs - len(made))
-    pairs = [*make_pairs(options.qed, options.covid, rest, chance), *made]
+    pairs = [*make_pairs(options.qed, options.covid, options.squad, rest, chance), *made]
     held = {
-        **held_out(options.qed, options.covid, chance),
+        **held_out(options.qed, options.covid, options.squad, chance),
         "handbooks": handbook_pairs(150, chance),
     }
     items = [item for pair in pairs if (item := tokens.item(pair)) is not None]

@@ -38,16 +38,20 @@ _LOCATIONS = 20  # tried for an object before the scene is begun again
 _TRIES = 1_000
 
 
-def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Scene:
+def sample_scene(
+    seed: int, number: int = 0, *, count: int | None = None, repeats: float = 0.0
+) -> Scene:
     """Sample scene `number` of the world with this seed; it does not depend on any other scene.
 
-    Objects do not touch, differ in kind or color, lie completely inside a square image in an
-    unambiguous left-to-right order, and each shows at least `VISIBLE_SHARE` of its silhouette.
+    Objects do not touch, differ in kind or color unless they repeat, lie completely inside a
+    square image in an unambiguous left-to-right order, and each shows at least `VISIBLE_SHARE` of
+    its silhouette.
 
     Args:
         seed: of the whole world, 0 or more.
         number: of the scene in it, 0 or more.
         count: number of objects, 1 to 4; sampled from the seed if None.
+        repeats: chance that an object has kind and color of an earlier one.
 
     Raises:
         ValueError: `count` is out of range.
@@ -59,7 +63,7 @@ def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Sce
     )
     drawn = int(generator.choice(MOST_OBJECTS, p=_COUNT_SHARES)) + 1
     for _ in range(_TRIES):
-        scene = _draw_scene(generator, count or drawn)
+        scene = _draw_scene(generator, count or drawn, repeats)
         if scene is not None and shows_all(scene):
             return scene
     raise RuntimeError(f"no readable scene in {_TRIES} tries for seed {seed}, number {number}")
@@ -69,7 +73,7 @@ def _between(generator: np.random.Generator, low: float, high: float) -> float:
     return round(float(generator.uniform(low, high)), 3)
 
 
-def _draw_scene(generator: np.random.Generator, count: int) -> Scene | None:
+def _draw_scene(generator: np.random.Generator, count: int, repeats: float) -> Scene | None:
     distance = 4.0 + 0.7 * count
     camera = Camera(
         position=(
@@ -89,7 +93,7 @@ def _draw_scene(generator: np.random.Generator, count: int) -> Scene | None:
     view = view_of(camera, 1, 1)
     placed: list[_Placed] = []
     for _ in range(count):
-        found = _place_object(generator, view, placed, 0.25 + 0.42 * count)
+        found = _place_object(generator, view, placed, 0.25 + 0.42 * count, repeats)
         if found is None:
             return None
         placed.append(found)
@@ -104,20 +108,31 @@ class _Placed(NamedTuple):
 
 
 def _place_object(
-    generator: np.random.Generator, view: View, others: list[_Placed], width: float
+    generator: np.random.Generator,
+    view: View,
+    others: list[_Placed],
+    width: float,
+    repeats: float,
 ) -> _Placed | None:
+    like = None
+    if repeats and others and generator.random() < repeats:
+        like = others[generator.integers(len(others))].thing
     for _ in range(_LOCATIONS):
-        thing = _draw_object(generator, width)
+        thing = _draw_object(generator, width, like)
         middle = np.array([(thing.x, thing.size / 2, thing.z)])
         entry = _Placed(thing, reach(thing), float(project(view, middle)[0, 0]))
-        if all(_are_clear(entry, other) for other in others):
+        if all(_are_clear(entry, other, like is not None) for other in others):
             return entry
     return None
 
 
-def _draw_object(generator: np.random.Generator, width: float) -> SceneObject:
+def _draw_object(
+    generator: np.random.Generator, width: float, like: SceneObject | None
+) -> SceneObject:
     kind = KINDS[generator.choice(len(KINDS), p=_KIND_SHARES)]
     colour = COLOURS[generator.integers(len(COLOURS))]
+    if like is not None:
+        kind, colour = like.kind, like.colour
     x, z = _between(generator, -width, width), _between(generator, -1.3, 1.0)
     if kind != "person":
         size, yaw = _between(generator, 0.8, 1.35), _between(generator, -45.0, 45.0)
@@ -132,11 +147,11 @@ def _draw_object(generator: np.random.Generator, width: float) -> SceneObject:
     return SceneObject(kind, colour, x, z, _between(generator, 1.5, 1.85), yaw, pose, skin)
 
 
-def _are_clear(a: _Placed, b: _Placed) -> bool:
+def _are_clear(a: _Placed, b: _Placed, alike: bool) -> bool:
     apart = math.hypot(a.thing.x - b.thing.x, a.thing.z - b.thing.z)
     same_name = a.thing.kind == b.thing.kind and a.thing.colour == b.thing.colour
     beside = abs(a.across - b.across) >= _STEP_ASIDE
-    return beside and not same_name and apart >= a.reach + b.reach + _GAP
+    return beside and (alike or not same_name) and apart >= a.reach + b.reach + _GAP
 
 
 def shows_all(scene: Scene) -> bool:

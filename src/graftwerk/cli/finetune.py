@@ -21,8 +21,8 @@ def score_line(score: "reports.Score") -> str:
     """Show a score with its interval and its baselines."""
     others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
     return (
-        f"{score.name} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on "
-        f"{counted(score.count, 'test example')}; baseline {score.baseline:.3f}{others}"
+        f"{score.name} {score.value:z.3f} ({score.low:z.3f} to {score.high:z.3f}) on "
+        f"{counted(score.count, 'test example')}; baseline {score.baseline:z.3f}{others}"
     )
 
 
@@ -108,8 +108,8 @@ def fit_lines(report: "reports.FitResult") -> list[str]:
     lines = [score_line(report.score), *details_lines(report.details)]
     lines += _threshold_lines(report.details)
     lines += [
-        f"for comparison, not saved: {one.name}: {one.score.name} {one.score.value:.3f} "
-        f"({one.score.low:.3f} to {one.score.high:.3f})"
+        f"for comparison, not saved: {one.name}: {one.score.name} {one.score.value:z.3f} "
+        f"({one.score.low:z.3f} to {one.score.high:z.3f})"
         for one in report.baselines
     ]
     if report.tried:
@@ -151,8 +151,8 @@ def comparison_lines(report: "reports.FitComparison") -> list[str]:
     for method in report.ways:
         row = [
             method.name,
-            f"{method.score.value:.3f}",
-            f"{method.score.low:.3f}-{method.score.high:.3f}",
+            f"{method.score.value:z.3f}",
+            f"{method.score.low:z.3f}-{method.score.high:z.3f}",
             f"{method.parameters:,}",
             f"{method.bytes / 1e6:,.2f}",
             f"{method.train_seconds:,.1f}",
@@ -161,7 +161,7 @@ def comparison_lines(report: "reports.FitComparison") -> list[str]:
             f"{method.drift:.4f}",
         ]
         if method.old_score is not None and method.old_loss is not None:
-            row += [f"{method.old_score:.3f}", f"{method.old_loss:.3f}"]
+            row += [f"{method.old_score:z.3f}", f"{method.old_loss:.3f}"]
         rows.append(row)
     return [
         report.reason,
@@ -229,7 +229,7 @@ def lora_lines(report: "reports.LoraTrainResult") -> list[str]:
     what = "noise" if report.task == "generate" else "text"
     lines = [
         f"loss on held-out {what}: {report.loss_before:.4f} before, {report.loss_after:.4f} after; "
-        f"gain {report.gain:.4f} ({report.gain_low:.4f} to {report.gain_high:.4f})"
+        f"gain {report.gain:z.4f} ({report.gain_low:z.4f} to {report.gain_high:z.4f})"
     ]
     before, after = report.perplexity_before, report.perplexity_after
     if before is not None and after is not None:
@@ -291,15 +291,15 @@ def readout_lines(report: "ReadoutResult") -> list[str]:
 
 
 def _cells(share: "Share") -> list[str]:
-    return [f"{share.r2:.3f}", f"{share.low:.3f} to {share.high:.3f}"]
+    return [f"{share.r2:z.3f}", f"{share.low:z.3f} to {share.high:z.3f}"]
 
 
 def _shift(shift: "Shift") -> str:
-    return f"{shift.value:+.2f} ({shift.low:+.2f} to {shift.high:+.2f})"
+    return f"{shift.value:+z.2f} ({shift.low:+z.2f} to {shift.high:+z.2f})"
 
 
 def _short(shift: "Shift") -> str:
-    return f"{shift.value:+.2f}"
+    return f"{shift.value:+z.2f}"
 
 
 _FORECAST_ROWS = 12

@@ -112,7 +112,7 @@ def guide_lines(report: "reports.Generation") -> list[str]:
         lines += [] if guide.lost is None else [f"  {guide.lost}"]
     lines += [
         f"{printable(conflict.first)} and {printable(conflict.second)} pull against each other: "
-        f"cosine {conflict.cosine:.2f}"
+        f"cosine {conflict.cosine:z.2f}"
         for conflict in report.fights
     ]
     return lines + check_table(report.verdicts) + self_test_lines(report.self_test)

@@ -71,7 +71,7 @@ def _mark(word: str) -> str:
 
 
 def _hit_lines(number: int, hit: "Hit") -> list[str]:
-    ranks = [f"score {hit.score:.4f}"]
+    ranks = [f"score {hit.score:z.4f}"]
     if hit.kind == "image":
         ranks.insert(0, "image")
     if hit.vector_rank is not None:
@@ -79,7 +79,7 @@ def _hit_lines(number: int, hit: "Hit") -> list[str]:
     if hit.text_rank is not None:
         ranks.append(f"keyword #{hit.text_rank}")
     if hit.similarity is not None:
-        ranks.append(f"cosine {hit.similarity:.3f}")
+        ranks.append(f"cosine {hit.similarity:z.3f}")
     heading = f"  {printable(hit.heading)}" if hit.heading else ""
     lines = [f"{number}. {bold(place(hit.path, hit.line, hit.page))}{heading}"]
     lines.append(f"   {dim(', '.join(ranks))}")
@@ -142,7 +142,7 @@ def _each(images: "list[ClassifiedImage]") -> list[str]:
                     [
                         printable(one.label),
                         f"{one.probability:.3f}",
-                        "-" if one.cosine is None else f"{one.cosine:.3f}",
+                        "-" if one.cosine is None else f"{one.cosine:z.3f}",
                     ]
                     for one in image.labels
                 ],
@@ -213,8 +213,8 @@ def _recall_lines(across: "Across") -> list[str]:
     return [
         *table(header, rows),
         "",
-        f"cosine of image and own caption {across.matching_cosine:.3f}, with those of others "
-        f"{across.other_cosine:.3f}; modality gap {across.modality_gap:.3f}",
+        f"cosine of image and own caption {across.matching_cosine:z.3f}, with those of others "
+        f"{across.other_cosine:z.3f}; modality gap {across.modality_gap:.3f}",
         f"images as hubs of captions: {_hubs(across.hubness)}",
         "",
     ]
@@ -222,7 +222,7 @@ def _recall_lines(across: "Across") -> list[str]:
 
 def _half_lines(name: str, half: "Half", k: int) -> list[str]:
     lines = [
-        f"{half.count:,} {name}: anisotropy {half.anisotropy:.3f}; hubs: {_hubs(half.hubness)}"
+        f"{half.count:,} {name}: anisotropy {half.anisotropy:z.3f}; hubs: {_hubs(half.hubness)}"
     ]
     if half.purity:
         rows = [
@@ -236,7 +236,7 @@ def _half_lines(name: str, half: "Half", k: int) -> list[str]:
 
 def _hubs(hubness: "Hubness") -> str:
     return (
-        f"skewness {hubness.skewness:.2f}, {hubness.antihubs:.1%} never found, the greatest for "
+        f"skewness {hubness.skewness:z.2f}, {hubness.antihubs:.1%} never found, the greatest for "
         f"{hubness.largest:.1%}"
     )
 

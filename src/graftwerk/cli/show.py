@@ -166,7 +166,7 @@ def _answer(report: "Answer", streamed: bool) -> list[str]:
 def _citation(report: "CitationReport") -> str:
     """Where a citation leads, how probably that answers, and how the sentence relates to it."""
     where = _location(report.path, report.line, report.page)
-    said = f"{report.verdict} ({report.similarity:.2f})"
+    said = f"{report.verdict} ({report.similarity:z.2f})"
     if report.answers is None:
         return f"{where}  {said}"
     span = _bold(printable(" ".join(report.span.split()))) if report.answers >= _LIKELY else ""
@@ -206,7 +206,7 @@ def _(report: "RetrievalEvaluation") -> list[str]:
 @_form
 def _(report: "SimilarityEvaluation") -> list[str]:
     return [
-        f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on "
+        f"Spearman {report.spearman:z.4f}, Pearson {report.pearson:z.4f} on "
         f"{counted(report.pairs, 'pair')} ({report.encoder}, {report.seconds:.1f} s)"
     ]
 

@@ -25,8 +25,8 @@ from ..models.encoders import (
     list_images,
     load_encoder,
     nothing_readable,
+    suited_encoder,
 )
-from ..models.fetching import is_fetched
 from ..models.image_encoder import ImageEncoder
 from ..models.results import Classification, ClassifiedImage, LabelProbability, TemperatureFit
 from ..requests.base import DEFAULT_ENCODER
@@ -59,17 +59,14 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
     labels = zero_shot.read_labels(request) if named else []
     given = zero_shot.check_templates(request.templates)
     paths, skipped = _list(request)
-    name = request.encoder
-    if not named and not given and _named_encoder(request) is None and is_fetched("imagenet"):
-        name = "imagenet"
-        monitor.note("no labels and no model were given: imagenet names photographs (--encoder)")
+    name = request.encoder if named or given else suited_encoder(request, paths, monitor)
     encoder = load_encoder(name, device=request.device)
     own = isinstance(encoder, ImageEncoder) and bool(encoder.classes)
     if not named and not own:
         raise BadInput(
             "there are no labels to choose from.",
             f"{zero_shot.EXAMPLE} For photographs, --encoder imagenet has 1,000 classes of its own "
-            "(graft models fetch imagenet, 17 MB).",
+            "(graft models fetch imagenet, 18 MB).",
         )
     images = (
         encoder if own and isinstance(encoder, ImageEncoder) else zero_shot.require_joint(encoder)
@@ -123,15 +120,8 @@ def _are_texts(request: Classify) -> bool:
     for value in set(request.pictures) - set(there):
         if any(map(str.isspace, value)) and not is_image_path(value):
             return True
-    return bool(request.pictures) and _named_encoder(request) is not None and _reads_texts(request)
-
-
-def _named_encoder(request: Classify) -> str | None:
-    return request.encoder if "encoder" in request.model_fields_set else None
-
-
-def _reads_texts(request: Classify) -> bool:
-    return load_encoder(request.encoder, device=request.device).reads == {"text"}
+    named = bool(request.pictures) and "encoder" in request.model_fields_set
+    return named and load_encoder(request.encoder, device=request.device).reads == {"text"}
 
 
 def require_images_only(request: Classify) -> None:
@@ -148,7 +138,7 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     if request.calibrate is not None or request.calibration is not None:
         raise BadInput("--calibrate and --calibration are for images.", "Leave them out.")
     labels, given = zero_shot.read_labels(request), zero_shot.check_templates(request.templates)
-    name = _named_encoder(request) or DEFAULT_ENCODER
+    name = request.encoder if "encoder" in request.model_fields_set else DEFAULT_ENCODER
     encoder = load_encoder(name, device=request.device)
     kinds: frozenset[Kind] = frozenset(encoder.reads)
     requested = ColumnChoice(kinds, request.target, tuple(request.content), reading_of(request))

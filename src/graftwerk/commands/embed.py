@@ -15,6 +15,7 @@ from ..data.inputs import read_inputs
 from ..data.tables import reading_of
 from ..errors import UnknownName
 from ..library.encoder import load_encoder
+from ..models.encoders import suited_encoder
 from ..requests import search
 from ..search.results import Embedding
 from ..types import Monitor, Vectors, report_reading
@@ -27,7 +28,8 @@ def run_embed(request: search.Embed, monitor: Monitor) -> Embedding:
     """Embed the inputs in order."""
     write = _writer(request.out) if request.out is not None else None
     folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
-    encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+    name = suited_encoder(request, request.inputs, monitor)
+    encoder = load_encoder(name, layer=request.layer, device=request.device)
     reads: frozenset[Kind] = frozenset(encoder.reads)
     requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))
     read = read_inputs(request.inputs, requested, f"encoder {encoder.name}", strict=True)

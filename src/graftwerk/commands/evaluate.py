@@ -21,7 +21,7 @@ from jaxtyping import Int64
 from ..blocks.captions import parse
 from ..data.benchmarks import attributes, read_labelled_texts, read_pairs
 from ..data.documents.formats import is_image_path
-from ..data.image_folder import TABLES, LabelledImage, read_image_folder
+from ..data.image_folder import LAYOUT, TABLES, LabelledImage, read_image_folder
 from ..data.tables import is_table, reading_of
 from ..errors import BadInput
 from ..library.index import Index
@@ -29,14 +29,13 @@ from ..library.probing import carry_out
 from ..metrics import results as reports
 from ..metrics import retrieval
 from ..metrics.intervals import wilson
-from ..metrics.retrieval import (
-    contains_answer,
-    correlations,
-    exact_match,
-    retrieval_figures,
-    token_f1,
+from ..models.encoders import (
+    CachingEncoder,
+    encode_image_files,
+    load_encoder,
+    nothing_readable,
+    suited_encoder,
 )
-from ..models.encoders import CachingEncoder, encode_image_files, load_encoder, nothing_readable
 from ..models.language.markup import readable
 from ..models.language.reading import list_sentences
 from ..probing.results import ReadoutResult
@@ -84,7 +83,10 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> reports.Alig
         ]
         if not rows:
             raise nothing_readable([str(request.data)], [])
-        encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+        if not any(row.caption or row.values for row in rows):
+            monitor.note(f"no image has a caption or label to compare with others. {LAYOUT}")
+        name = suited_encoder(request, [row.path for row in rows], monitor)
+        encoder = load_encoder(name, layer=request.layer, device=request.device)
         if "image" in encoder.reads:
             encoded = encode_image_files(encoder, [row.path for row in rows], monitor)
             if not encoded.places:
@@ -275,9 +277,9 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
         answerable=len(answerable),
         unanswerable=len(unanswerable),
         share_answered=_mean([bool(text) for text, _ in texts]),
-        exact_match=_mean([exact_match(text, right) for text, right in texts]),
-        f1=_mean([token_f1(text, right) for text, right in texts]),
-        contains_answer=_mean([contains_answer(text, right) for text, right in texts]),
+        exact_match=_mean([retrieval.exact_match(text, right) for text, right in texts]),
+        f1=_mean([retrieval.token_f1(text, right) for text, right in texts]),
+        contains_answer=_mean([retrieval.contains_answer(text, right) for text, right in texts]),
         false_answer_rate=_mean(false),
         evidence_floor=calibration.floor if calibration else 0.0,
         false=_share(false),
@@ -342,7 +344,9 @@ def _judge(
         "plain_first": _share(plain_first),
         "plain_in_three": _share(plain_three),
         "chance_first": _mean(chance),
-        "span_f1": _mean([token_f1(s, q.answers) for s, (q, _) in zip(spans, given, strict=True)]),
+        "span_f1": _mean(
+            [retrieval.token_f1(s, q.answers) for s, (q, _) in zip(spans, given, strict=True)]
+        ),
     }
 
 
@@ -358,7 +362,7 @@ def _by_cosine(question: str, answer: Answer, reader: Encoder) -> list[str]:
 def _is_right(text: str, question: qa_pairs.Question) -> bool:
     if question.sentence:
         return question.sentence.casefold() in " ".join(text.split()).casefold()
-    return contains_answer(text, question.answers)
+    return retrieval.contains_answer(text, question.answers)
 
 
 def _share(values: Sequence[bool]) -> reports.Share:
@@ -418,7 +422,7 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> reports.Retr
                     )
                     ranks.append(_rank(found.hits, qa_pairs.document_path(folder, number)))
                     monitor.advance()
-                modes[mode] = retrieval_figures(ranks)
+                modes[mode] = retrieval.retrieval_figures(ranks)
     return reports.RetrievalEvaluation(
         encoder=encoder.name,
         documents=len(paragraphs),
@@ -449,7 +453,7 @@ def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> reports.Si
     monitor.start("embedding", len(texts))
     vectors = encoder.encode_texts(texts, advance=monitor.advance)
     cosines = (vectors[: len(pairs)] * vectors[len(pairs) :]).sum(axis=1)
-    spearman, pearson = correlations(cosines, np.array([pair.score for pair in pairs]))
+    spearman, pearson = retrieval.correlations(cosines, np.array([pair.score for pair in pairs]))
     return reports.SimilarityEvaluation(
         encoder=encoder.name,
         pairs=len(pairs),

@@ -114,6 +114,8 @@ def run_fit_policy(request: Fit, monitor: Monitor) -> PolicyFit:
         option = unread[0].replace("_", "-")
         raise BadInput(f"--{option} is not for episodes of a robot.", "Leave it out.")
     how = request.how or "lora"
+    if how == "auto":
+        raise BadValue("how", how, "episodes take linear, lora or full", "Default: lora.")
     note_unused(request.model_fields_set, _UNUSED, how, monitor)
     model = str(request.model) if "model" in request.model_fields_set else DEFAULT_POLICY
     out = request.out.absolute()

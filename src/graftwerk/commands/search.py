@@ -52,7 +52,7 @@ def _write_sheet(path: Path, hits: Sequence[Hit], indexed: Mapping[str, str]) ->
     """
     shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.kind == "image"][:_MOST]
     labels = [
-        f"{number}" if hit.similarity is None else f"{number}   {hit.similarity:.3f}"
+        f"{number}" if hit.similarity is None else f"{number}   {hit.similarity:z.3f}"
         for number, hit in shown
     ]
     tiles = [_tile(hit.path, indexed.get(hit.path, "")) for _, hit in shown]

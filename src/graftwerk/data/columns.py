@@ -24,7 +24,7 @@ KIND_WORDS: dict[Kind, str] = {
 }
 _READERS: dict[Kind, str] = {
     "text": "--model builtin/minilm, or the folder of another text encoder",
-    "image": "for photographs --model imagenet (graft models fetch imagenet, 17 MB), for Blocks "
+    "image": "for photographs --model imagenet (graft models fetch imagenet, 18 MB), for Blocks "
     "scenes --model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
     "series": "--model FOLDER of PatchTST or TimesFM",
     "row": "--model none",

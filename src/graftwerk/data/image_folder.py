@@ -32,6 +32,7 @@ TABLES = (METADATA, "metadata.csv", "metadata.parquet", FILL50K)  # the first th
 CAPTIONS = ("caption", "text", "prompt")
 CAPTION_FILES = (".txt", ".caption")  # beside an image, with the same name
 CONDITION = "conditioning_image"
+LAYOUT = f"Name a folder with {METADATA} (file_name, caption), or with a folder for each label."
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 _IMAGES = ("file_name", "image", "target")
 _CONDITIONS = (CONDITION, f"{CONDITION}_file_name", "source")
@@ -439,11 +440,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
     if not tables.tables:
         found = list(_labelled_by_folders(absolute, guessed))
     if not found:
-        raise BadFile(
-            f"{path} contains no images.",
-            f"Name a folder with {METADATA}, as `graft blocks render` writes it, or with a folder "
-            "for each label.",
-        )
+        raise BadFile(f"{path} contains no images.", LAYOUT)
     if len(found) > limits.LABELLED_IMAGES:
         raise LimitExceeded(
             f"{path} holds {counted(len(found), 'image')}; at most {limits.LABELLED_IMAGES:,} are "

@@ -280,7 +280,7 @@ def recommend(methods: Sequence[Method]) -> tuple[str, str]:
     retained = methods[cheapest([(method.name, method.score) for method in methods])]
     best = max(methods, key=lambda method: method.score.value)
     name = best.score.name
-    interval = f"{best.score.low:.3f} to {best.score.high:.3f}"
+    interval = f"{best.score.low:z.3f} to {best.score.high:z.3f}"
     if retained is best:
         rest = [
             method
@@ -290,16 +290,16 @@ def recommend(methods: Sequence[Method]) -> tuple[str, str]:
         if not rest:
             return retained.name, (
                 f"Take {retained.name}: it is the cheapest and has the best {name}, "
-                f"{best.score.value:.3f} ({interval})."
+                f"{best.score.value:z.3f} ({interval})."
             )
         next_best = max(rest, key=lambda method: method.score.value)
         return retained.name, (
-            f"Take {retained.name}: its {name} of {best.score.value:.3f} ({interval}) is beyond "
-            f"what cheaper ways reach, at most {next_best.score.value:.3f} by {next_best.name}."
+            f"Take {retained.name}: its {name} of {best.score.value:z.3f} ({interval}) is beyond "
+            f"what cheaper ways reach, at most {next_best.score.value:z.3f} by {next_best.name}."
         )
     return retained.name, (
-        f"Take {retained.name}: its {name} of {retained.score.value:.3f} lies within the 95 % "
-        f"interval of the best, {best.name} with {best.score.value:.3f} ({interval}), and it "
+        f"Take {retained.name}: its {name} of {retained.score.value:z.3f} lies within the 95 % "
+        f"interval of the best, {best.name} with {best.score.value:z.3f} ({interval}), and it "
         f"learns {retained.parameters:,} numbers instead of {best.parameters:,}."
     )
 
@@ -350,7 +350,7 @@ def verdict(points: list[CurvePoint], name: str) -> str:
     noise = 2 * half.spread / np.sqrt(_DRAWS)
     reported = (
         f"from {half.examples:,} to {counted(whole.examples, 'example')} {name} of the linear head "
-        f"went from {half.score:.3f} to {whole.score:.3f}"
+        f"went from {half.score:z.3f} to {whole.score:z.3f}"
     )
     if gain > max(_WORTH, noise):
         ratio = float(np.clip(gain / former, 0, 1)) if former > 0 else 1.0
@@ -409,7 +409,7 @@ def _scores(figure: Figure, methods: Sequence[Method], recommended: str) -> None
         height, colour = float(len(methods) - 1 - number), COLOURS[number % len(COLOURS)]
         axes.whiskers([(score.low, score.high)], [(height, height)], colour)
         axes.scatter([score.value], [height], colour, 7)
-        label = f"{score.value:.3f}" + (" (recommended)" if method.name == recommended else "")
+        label = f"{score.value:z.3f}" + (" (recommended)" if method.name == recommended else "")
         across, down = axes.at(score.value, height)
         half = text_width(label, 13) / 2  # keep labels inside the panel
         across = min(max(across, _SCORES[0] + half), _SCORES[1] - half)

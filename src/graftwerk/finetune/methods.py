@@ -141,18 +141,18 @@ def other_methods(
         before = float(made.settings["validation_score_of_linear"])
         after = float(made.settings["validation_score"])
         found.append(
-            f"linear: {before:.3f} on the validation examples, where {made.how} has {after:.3f}; "
+            f"linear: {before:z.3f} on the validation examples, where {made.how} has {after:z.3f}; "
             f"{seconds:.0f} s (--how linear)"
         )
     best = max((trial.score for trial in tried), default=None)
     for how in ("lora", "full"):
         if how in known:
             continue
-        gain = f"{score.name} between {score.value:.3f} and 1, as far as is known"
+        gain = f"{score.name} between {score.value:z.3f} and 1, as far as is known"
         if score.high >= 1:
             gain = "no gain that this many test examples could show"
         elif best is not None and how == "full":
-            gain = f"probably near the {best:.3f} that was best on the validation examples"
+            gain = f"probably near the {best:z.3f} that was best on the validation examples"
         found.append(f"{how}: {gain}; up to about {minutes:.1f} min (--how {how})")
     return found
 

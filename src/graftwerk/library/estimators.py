@@ -28,6 +28,7 @@ from ..data.dataset import Examples, Item, Kind, Row, key_of
 from ..data.labels import label_text
 from ..data.targets import Targets, split
 from ..errors import BadInput, finite
+from ..finetune.base_model import Base
 from ..finetune.problem import Problem
 from ..finetune.saved import (
     FittedModel,
@@ -44,7 +45,7 @@ from ..requests.base import checked
 from ..requests.finetune import Fit
 from ..text_safety import counted
 from ..types import HiddenLayer, Silent
-from .fitting import base_of, fit_problem, note_data, note_out_of_distribution, source_of
+from .fitting import fit_problem, note_data, note_out_of_distribution, posed, source_of
 
 if TYPE_CHECKING:
     from ..finetune.results import Trial
@@ -81,8 +82,9 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     """Base class of `Classifier` and `Regressor`.
 
     Args:
-        model: `builtin/minilm`, the folder of an encoder, a hub id `owner/name@revision`, or
-            `none` for arrays of numbers, without a pre-trained model.
+        model: the folder of an encoder, a hub id `owner/name@revision`, `none` for arrays of
+            numbers, without a pre-trained model, or None: `builtin/minilm`, and for photographs
+            `imagenet` if it was fetched.
         method: `linear` (a head on frozen features), `lora`, `full` (all weights), or `auto`:
             the cheapest method that is as good as the best within `minutes`.
         layer: hidden layer to use instead of the last (0: embeddings); `all`, concatenated; or
@@ -111,7 +113,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
     def __init__(
         self,
-        model: str | Path = "builtin/minilm",
+        model: str | Path | None = None,
         *,
         method: str = "linear",
         layer: HiddenLayer = None,
@@ -189,34 +191,38 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def _fit(self, X: Any, make_targets: Callable[[int], tuple[Targets, Sequence[Any]]]) -> None:
         """Fit to items; `make_targets` gets their number and returns targets and labels."""
         request = self._request()
-        with named_by_user([request.model]):
-            base = base_of(request)
         columns = arrays.columns_of(X)
         rows: frozenset[Kind] = frozenset({"row"} if request.how == "linear" else ())
-        kind, items = arrays.read_mixed(X, columns, base.reads | rows, base.reads)
-        targets, labels = make_targets(len(items))
-        names = [f"X[{number}]" for number in range(len(items))]
-        examples = Examples("X", kind, items, [key_of(item) for item in items], labels, names)
-        if columns is not None and kind in {"row", "text"}:
-            examples = replace(examples, columns=columns.names, numbers=columns.numbers)
-        elif kind == "row":
-            names = [f"X[:, {n}]" for n in range(_width(items))]
-            examples = replace(examples, columns=tuple(names), numbers=tuple(names))
-        source = replace(source_of(request), task=targets.task)
-        parts = split(examples, targets, request.seed, 0.0, request.validation_share)
-        problem = Problem(source, base, examples, targets, parts)
+
+        def pose(base: Base) -> Problem:
+            kind, items = arrays.read_mixed(X, columns, base.reads | rows, base.reads)
+            targets, labels = make_targets(len(items))
+            names = [f"X[{number}]" for number in range(len(items))]
+            examples = Examples("X", kind, items, [key_of(item) for item in items], labels, names)
+            if columns is not None and kind in {"row", "text"}:
+                examples = replace(examples, columns=columns.names, numbers=columns.numbers)
+            elif kind == "row":
+                names = [f"X[:, {n}]" for n in range(_width(items))]
+                examples = replace(examples, columns=tuple(names), numbers=tuple(names))
+            source = replace(source_of(request), task=targets.task)
+            parts = split(examples, targets, request.seed, 0.0, request.validation_share)
+            return Problem(source, base, examples, targets, parts)
+
+        with named_by_user([request.model]):
+            problem = posed(request, pose, _Warning())
+        base, examples = problem.base, problem.examples
         note_data(problem, _Warning())
         # keeps a reference, so that features and predictions share one encoder
         frozen = base.encoder() if request.how == "linear" and not request.sweep else None
         unusual = problem.unfamiliar(Silent())
-        note_out_of_distribution(unusual, len(items), base.name, _Warning())
+        note_out_of_distribution(unusual, len(examples), base.name, _Warning())
         with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
             training = Path(folder) / "training"
             problem, made, tried = fit_problem(problem, request, training, Silent())
-        model = FittedModel(made.how, problem.base, made.head, kind, made.open_encoder)
+        model = FittedModel(made.how, problem.base, made.head, examples.kind, made.open_encoder)
         model.load()
         del frozen
-        self._learned(model, tried, items, columns)
+        self._learned(model, tried, examples.items, columns)
         self._unsaved: Unsaved | None = describe_fit(problem, made)
 
     def _learned(
@@ -270,8 +276,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return finite("scale", self.scale, hint)
 
     def _request(self) -> Fit:
-        values = {**self.get_params(deep=False), "how": self.method, "model": str(self.model)}
-        for name in ("method", "scale"):
+        values = {**self.get_params(deep=False), "how": self.method}
+        for name in ("method", "scale", *(["model"] if self.model is None else [])):
             values.pop(name)
         values["targets"] = list(self.targets or [])
         values |= {"data": "X", "out": Path("fit")}

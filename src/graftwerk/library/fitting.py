@@ -3,7 +3,8 @@
 import io
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,11 @@ from ..finetune.results import FitComparison, Method, Trial
 from ..finetune.saved import KINDS, TRAINING, Made, is_retained, open_fit
 from ..finetune.scoring import Settings
 from ..models.checkpoint import open_folder
-from ..models.fetching import offer
+from ..models.encoders import suited_encoder
+from ..models.fetching import PHOTOGRAPHS, offer
 from ..models.hub import named_by_user
 from ..models.image_encoder import reads_two_sizes
-from ..requests.base import DEFAULT_ENCODER, checked
+from ..requests.base import checked
 from ..requests.finetune import Compare, Fit
 from ..text_safety import counted
 from ..types import Monitor, Silent
@@ -47,8 +49,8 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     Raises:
         BadInput: data, labels or model cannot be used.
     """
-    base = base_of(request)
-    problem = open_problem(base, source_of(request), monitor)
+    problem = posed(request, lambda base: open_problem(base, source_of(request), monitor), monitor)
+    base = problem.base
     note_data(problem, monitor)
     if request.test is not None and "test_share" in request.model_fields_set:
         monitor.note("no effect beside --test: --test-share")
@@ -60,6 +62,19 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
         )
     note_out_of_distribution(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
     return problem
+
+
+def posed(request: Fit | Compare, pose: Callable[[Base], Problem], monitor: Monitor) -> Problem:
+    """Pose a problem with the model of a request, or photographs with theirs if none is named."""
+    try:
+        return pose(base_of(request))
+    except BadInput:
+        if "model" not in request.model_fields_set:
+            with suppress(BadInput):  # not fetched, or of no use there either
+                problem = pose(base_of(request.model_copy(update={"model": PHOTOGRAPHS})))
+                if suited_encoder(request, problem.examples.items, monitor, "model") == PHOTOGRAPHS:
+                    return problem
+        raise
 
 
 def base_of(request: Fit | Compare) -> Base:
@@ -264,7 +279,7 @@ def compare(
     data: str | Path,
     target: str | None = None,
     *,
-    model: str | Path = DEFAULT_ENCODER,
+    model: str | Path | None = None,
     out: str | Path | None = None,
     monitor: Monitor | None = None,
     **options: Any,
@@ -289,7 +304,8 @@ def compare(
             on.
         Diverged: the loss of a training is no longer finite.
     """
-    given = {"data": str(data), "target": target, "model": str(model), **options}
+    given = {"data": str(data), "target": target, **options}
+    given |= {} if model is None else {"model": str(model)}
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
         given["out"] = Path(folder) / "compare" if out is None else Path(out)
         request = checked(Compare, **given)
@@ -378,7 +394,7 @@ def _old(
     """Load the old head and its data, and check that the head belongs to the same model."""
     if request.old_data is None:
         raise BadInput("--old needs --old-data.", "Name the labeled data of the old head.")
-    saved = open_fit(folder, request.model, request.device)
+    saved = open_fit(folder, problem.base.name, request.device)
     if saved.bundle.kind != "linear":
         raise BadInput(f"{folder} is not a linear head.", "Name a fit made with --how linear.")
     require_base(saved.bundle, problem.base.name, problem.base.fingerprint)

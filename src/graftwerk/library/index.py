@@ -49,7 +49,8 @@ class Index(Unpicklable):
 
     Args:
         folder: folder of the index; created by the first `add` if it does not exist.
-        encoder: encoder of a new index, by default `builtin/minilm`; `rebuild` changes it later.
+        encoder: encoder of a new index, by default `builtin/minilm`, for photographs the model
+            `imagenet` if it was fetched; `rebuild` changes it later.
         layer: hidden layer of the encoder to use instead of the last.
         device: where models run: `auto`, `cpu`, `cuda` or `mps`.
     """
@@ -301,7 +302,7 @@ class Index(Unpicklable):
             Cancelled: stopped by the monitor; files stored before remain.
         """
         read: dict[str, Any] = {"header": header, "separator": separator, "decimal": decimal}
-        read |= {"encoding": encoding, "paths": path_texts(paths)}
+        read |= {"encoding": encoding, "paths": path_texts(paths), "device": self._device}
         request = checked(IndexAdd, index=self.folder, **read)
         self._require_open()
         from ..search.writing import add_files

@@ -56,12 +56,12 @@ class Probing:
         ]
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"{one.name}={one.model.r2:.2f}" for one in self.report.read)
+        numbers = ", ".join(f"{one.name}={one.model.r2:z.2f}" for one in self.report.read)
         return f"Probing(at={self.report.at!r}, R2: {numbers})"
 
     def _repr_html_(self) -> str:
         rows = [
-            (str(row["name"]), *(f"{row[name]:.2f}" for name in ("r2", "low", "high")))
+            (str(row["name"]), *(f"{row[name]:z.2f}" for name in ("r2", "low", "high")))
             for row in self.table
         ]
         return html_table(("number", "R2", "95 % from", "to"), rows)

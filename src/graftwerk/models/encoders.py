@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from ..data.dataset import ImageArray, OpenedData
 from ..data.documents.formats import is_image_path
 from ..data.images import ImageNotes, read_image
 from ..data.walk import list_files
 from ..errors import BadFile, BadInput, LimitExceeded
-from ..requests.base import DEFAULT_IMAGE_ENCODER
+from ..requests.base import DEFAULT_ENCODER, DEFAULT_IMAGE_ENCODER, Request
 from ..results import Familiarity, Skipped
 from ..settings import settings
 from ..text_safety import counted
 from ..types import Advance, Encoder, HiddenLayer, Monitor, Role, Vectors
 from . import static_encoder
 from .checkpoint import ModelFolder, fingerprint
+from .fetching import PHOTOGRAPHS, is_fetched
 from .hub import loading, locate
 from .image_encoder import IMAGE_MODELS, ImageEncoder, encode_and_compare, load_images
 from .onnx_text import load_graph
@@ -342,6 +345,37 @@ def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[
 # times the familiarity limit; generated Blocks scenes reach 1.2 of it (24 images), and
 # photographs begin at 1.4 (60 of ImageNet classes)
 _UNLIKE = 1.3
+_LOOKED_AT = 32  # of many images, evenly spaced
+
+
+def suited_encoder(
+    request: Request[Any], images: Sequence[Any], monitor: Monitor, field: str = "encoder"
+) -> str:
+    """Return the model that `field` of a request names, or the default that suits the images.
+
+    For photographs that is `imagenet`, if it was fetched, which a note says. Images, items of a
+    data set or paths, are photographs if most of a sample are unlike Blocks scenes.
+    """
+    name: str = getattr(request, field) or DEFAULT_ENCODER
+    texts = (one for one in images if isinstance(one, str) and not is_image_path(one))
+    if field in request.model_fields_set or not images or not is_fetched(PHOTOGRAPHS):
+        return name
+    sample = images[:: -(-len(images) // _LOOKED_AT)]
+    if any(texts) or 2 * _count_unlike_blocks(sample, request.device) <= len(sample):
+        return name
+    monitor.note(f"no model was named: {PHOTOGRAPHS} reads these photographs (it reads no texts)")
+    return PHOTOGRAPHS
+
+
+def _count_unlike_blocks(images: Sequence[Any], device: str) -> int:
+    encoder = load_encoder(DEFAULT_IMAGE_ENCODER, device=device)
+    count = 0
+    for one in images:
+        with suppress(BadInput):  # what cannot be read is reported where it is used
+            image = (ImageArray(one) if isinstance(one, str) else one).open()
+            _, distances = encode_and_compare(encoder, [image])
+            count += 0 if distances is None else int((distances > _UNLIKE).sum())
+    return count
 
 
 def note_unlike_blocks(
@@ -362,9 +396,7 @@ def note_unlike_blocks(
     """
     if not images:
         return False
-    encoder = load_encoder(DEFAULT_IMAGE_ENCODER, device=device)
-    _, distances = encode_and_compare(encoder, images)
-    count = 0 if distances is None else int((distances > _UNLIKE).sum())
+    count = _count_unlike_blocks([OpenedData(image) for image in images], device)
     if count:
         those = (
             f"the {what} is" if len(images) == 1 else f"{count:,} of {len(images):,} {what}s are"

@@ -25,10 +25,10 @@ from ..metrics.distributions import frechet_distance
 from ..metrics.edges import count_pairs, quality_of
 from ..metrics.plots import image_sheet
 from ..training.session import Plan
-from ..training.state import Loss, generator_for, initialise
+from ..training.state import Loss, compiled_for, generator_for, initialise
 from .cached import encode_rows, open_latents
 from .judge import objects_right
-from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
 from .result import put
 from .scenes import Chunks, Rows, Scenes, as_tensors, in_order, open_scenes
 
@@ -197,7 +197,7 @@ REAL = Sizes(
     channels=16,
     widths=(16, 32, 64, 128),
 )
-LARGE = {"channels": 48, "widths": (32, 64, 96, 128, 160), "divergence": 1e-7}
+LARGE = {"widths": (32, 64, 128, 128), "divergence": 3e-7}
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
     scenes=12,
@@ -226,6 +226,8 @@ class Work:
         self._losses = Reconstruction(sizes.losses, perception.network, setting)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(latents is None or not is_encoder(name))
+        self._encode = compiled_for(setting.device, _encode_with(network))
+        self._decode = compiled_for(setting.device, _decode_with(network))
         self._before = {} if latents is None else deepcopy(network.state_dict())
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -245,8 +247,8 @@ class Work:
         """Loss of the reconstructions, and the KL divergence of latents that are trained."""
         images = as_input(batch["picture"].to(self._setting.device))
         if self._latents is None:
-            code = self._network.encode(images).latent_dist
-            mean, variance = code.mean.float(), code.logvar.float()
+            mean, variance = self._encode(images).float().chunk(2, dim=1)
+            variance = variance.clamp(-30, 20)  # of its logarithm, as diffusers does
             latents = mean + (variance / 2).exp() * _noise(mean, generator)
             excess = 0.5 * (mean**2 + variance.exp() - 1 - variance).sum(dim=(1, 2, 3)).mean()
         else:  # with a little noise, as generated ones have
@@ -257,7 +259,7 @@ class Work:
             noisy = given + scale * _noise(given, generator)
             latents = noisy / self._network.config.scaling_factor
             excess = torch.zeros((), device=given.device)
-        sampled = self._network.decode(latents).sample.float()
+        sampled = self._decode(latents).float()
         error, figures = self._losses.loss(sampled, images, float(batch["share"]))
         return error + self._sizes.divergence * excess, figures | {"divergence": excess.detach()}
 
@@ -277,6 +279,14 @@ class Work:
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device)
+
+
+def _encode_with(network: Any) -> Any:
+    return lambda images: network.quant_conv(network.encoder(images))
+
+
+def _decode_with(network: Any) -> Any:
+    return lambda latents: network.decoder(network.post_quant_conv(latents))
 
 
 def _network(sizes: Sizes, setting: Setting) -> Any:
@@ -305,7 +315,9 @@ def latents_identity(folder: Path) -> str:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes, and create the network or load the one to train further."""
-    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
+    scenes = open_scenes(
+        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
+    )
     finished, device = setting.dependencies.get("autoencoder"), setting.device
     network: Any = _network(sizes, setting) if finished is None else load_part(finished)
     network.to(device)

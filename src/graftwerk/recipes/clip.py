@@ -30,7 +30,7 @@ from ..training.session import Plan
 from ..training.state import Loss, generator_for, initialise
 from ..types import Encoder
 from .cached import LENGTH, make_tokenizer, open_captions, until_end
-from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
 from .result import put
 from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
 
@@ -298,7 +298,9 @@ def states_identity(folder: Path) -> str:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes and create the network."""
-    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
+    scenes = open_scenes(
+        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
+    )
     return Work(sizes, scenes, setting)
 
 

@@ -31,7 +31,7 @@ from ..types import Monitor
 from .autoencoder import latents_identity
 from .cached import open_latents, open_states
 from .evaluate import judge_right
-from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
 from .scenes import Chunks, Scenes, facts_of_row, hash_of_code, open_chunks, open_scenes
 
 
@@ -77,7 +77,8 @@ def open_pairs(
     """
     if model.reader is None:
         raise ValueError("a model that reads no prompts")
-    scenes = open_scenes("maps", world, count, model.size[0], monitor)
+    repeats = REPEATS if world == TRAINING_WORLD else 0.0
+    scenes = open_scenes("maps", world, count, model.size[0], monitor, repeats=repeats)
     latents = open_latents(
         model.decoder, latents_identity(folder / "vae"), scenes, model.device, monitor
     )
@@ -121,7 +122,6 @@ REAL = Sizes(
     scenes=28_672,
     hint_widths=_WIDTHS,
 )
-LARGE = {"hint_widths": (*_WIDTHS, 96)}  # one more: its latents are half as large a share
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
     scenes=12,
@@ -173,7 +173,6 @@ class ControlRecipe:
 
     condition: Condition
     REAL = REAL
-    LARGE = LARGE
     TINY = TINY
 
     def prepare(self, sizes: Sizes, setting: Setting) -> Work:

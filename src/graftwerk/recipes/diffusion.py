@@ -20,11 +20,11 @@ from ..errors import WrongBase
 from ..models.checkpoint import open_folder
 from ..models.transformers import load_network, quiet
 from ..training.session import Plan
-from ..training.state import Loss, generator_for, initialise
+from ..training.state import Loss, compiled_for, generator_for, initialise
 from .autoencoder import latents_identity
 from .cached import Captions, make_tokenizer, open_captions, open_latents, tokens_of
 from .evaluate import measure_sampled
-from .registry import TRAINING_WORLD, Setting
+from .registry import REPEATS, TRAINING_WORLD, Setting
 from .result import put
 from .scenes import Chunks, chances, in_order, open_scenes
 
@@ -45,13 +45,18 @@ SCHEDULER = {
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Hyperparameters; `widths` from the resolution of the latents down."""
+    """Hyperparameters; `widths` from the resolution of the latents down.
+
+    Attributes:
+        plain: number of scales, the largest first, without attention.
+    """
 
     plan: Plan
     scenes: int
     widths: tuple[int, ...]
     layers: int
     heads: int
+    plain: int = 0
 
 
 REAL = Sizes(
@@ -61,6 +66,7 @@ REAL = Sizes(
     layers=1,
     heads=4,
 )
+LARGE = {"widths": (64, 160, 128), "plain": 1}
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
     scenes=12,
@@ -99,6 +105,7 @@ class Work:
         else:
             self._network = _finished(finished, parts.autoencoder)
         self._network.to(setting.device)
+        self._denoise = compiled_for(setting.device, self._network)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """All weights of the U-Net."""
@@ -124,7 +131,7 @@ class Work:
         steps = int(SCHEDULER["num_train_timesteps"])  # type: ignore[call-overload]
         times = torch.randint(steps, (len(latents),), generator=generator, device=device)
         noisy = self._scheduler.add_noise(latents, noise, times)
-        predicted = self._network(noisy, times, encoder_hidden_states=states).sample
+        predicted = self._denoise(noisy, times, encoder_hidden_states=states).sample
         requested = self._scheduler.get_velocity(latents, noise, times)
         return functional.mse_loss(predicted.float(), requested), {}
 
@@ -155,7 +162,7 @@ def _network(sizes: Sizes, parts: Parts, side: int) -> Any:
     import diffusers
 
     make: Any = diffusers.UNet2DConditionModel
-    scales = len(sizes.widths)
+    plain, crossed = sizes.plain, len(sizes.widths) - sizes.plain
     factor = 2 ** (len(parts.autoencoder.config.block_out_channels) - 1)
     channels = parts.autoencoder.config.latent_channels
     return make(
@@ -163,8 +170,8 @@ def _network(sizes: Sizes, parts: Parts, side: int) -> Any:
         in_channels=channels,
         out_channels=channels,
         block_out_channels=sizes.widths,
-        down_block_types=("CrossAttnDownBlock2D",) * scales,
-        up_block_types=("CrossAttnUpBlock2D",) * scales,
+        down_block_types=("DownBlock2D",) * plain + ("CrossAttnDownBlock2D",) * crossed,
+        up_block_types=("CrossAttnUpBlock2D",) * crossed + ("UpBlock2D",) * plain,
         layers_per_block=sizes.layers,
         cross_attention_dim=parts.text.config.hidden_size,
         attention_head_dim=sizes.heads,  # the library's name for the number of heads
@@ -193,7 +200,9 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
         text=clip.text_model.to(setting.device),
         tokenizer=make_tokenizer(),
     )
-    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
+    scenes = open_scenes(
+        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
+    )
     latents = open_latents(
         parts.autoencoder,
         latents_identity(folders["autoencoder"]),

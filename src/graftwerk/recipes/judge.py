@@ -15,7 +15,7 @@ from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..training.session import Plan
 from ..training.state import Loss
 from .perception import SceneTask, Sizes, total_of
-from .registry import HELD_OUT_WORLD, Setting
+from .registry import HELD_OUT_WORLD, REPEATS, Setting
 from .scenes import ABSENT, Rows, Scenes, facts_of_row, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
@@ -139,7 +139,9 @@ def _shift_loss(grids: Grids, targets: Targets) -> Float[Tensor, ""]:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes and create the network."""
-    scenes = open_scenes("pictures", _WORLD, sizes.scenes, setting.side, setting.monitor)
+    scenes = open_scenes(
+        "pictures", _WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
+    )
     return Work(sizes, scenes, setting)
 
 

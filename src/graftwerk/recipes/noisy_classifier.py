@@ -26,7 +26,7 @@ from . import diffusion
 from .autoencoder import latents_identity
 from .cached import open_latents
 from .diffusion import Sizes
-from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
 from .result import save_own
 from .scenes import ABSENT, Chunks, Scenes, in_order, open_scenes
 
@@ -47,6 +47,7 @@ REAL = Sizes(
     layers=1,
     heads=4,
 )
+LARGE = {"widths": (64, 128, 128)}
 TINY = diffusion.TINY
 
 
@@ -117,7 +118,9 @@ def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render and encode the scenes, and create the network."""
     folder = setting.dependencies["autoencoder"]
-    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
+    scenes = open_scenes(
+        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
+    )
     return Work(sizes, scenes, _latents(scenes, folder, setting), setting)
 
 

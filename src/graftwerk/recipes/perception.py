@@ -22,7 +22,7 @@ from ..blocks.networks import (
 )
 from ..training.session import Plan
 from ..training.state import Loss, generator_for, initialise
-from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
 from .result import save_own
 from .scenes import Scenes, as_tensors, in_order, open_scenes
 
@@ -129,7 +129,9 @@ def _heat_loss(logits: Float[Tensor, "b j h w"], heat: Tensor) -> Float[Tensor, 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes with their maps and create the network."""
-    scenes = open_scenes("maps", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
+    scenes = open_scenes(
+        "maps", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
+    )
     return Work(sizes, scenes, setting)
 
 

@@ -84,7 +84,7 @@ RECIPES: tuple[Entry, ...] = (
     ),
     Entry(
         "autoencoder",
-        "turns images into latents of an eighth or a sixteenth of their sides, and back",
+        "turns images into latents of an eighth of their sides, and back",
         "It was trained on images of Blocks scenes and blurs what else it is given.",
         "AutoencoderKL of diffusers",
         {"psnr_db": 30.0, "edge_f1": 0.9},
@@ -167,6 +167,7 @@ def find(name: str) -> Entry:
 
 SIDE, LARGE_SIDE = 64, 128  # of the built-in models' images, and what else there is
 TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
+REPEATS = 0.15  # chance of training scenes that an object is like another: "two red cubes"
 
 
 class Sizes(Protocol):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from .. import blocks, files
@@ -171,6 +171,7 @@ class Chunk:
         count: number of scenes.
         side: of the images, in pixels.
         objects: number of objects of each scene; None for any.
+        repeats: chance that an object has kind and color of an earlier one.
     """
 
     path: str
@@ -180,6 +181,7 @@ class Chunk:
     count: int
     side: int
     objects: int | None = None
+    repeats: float = 0.0
 
 
 def render_all(chunks: Sequence[Chunk], workers: int) -> Iterator[int]:
@@ -225,17 +227,20 @@ def render_chunk(chunk: Chunk) -> None:
     """Render one file in this process."""
     rows = np.zeros(chunk.count, dtype=row_type(chunk.content, chunk.side))
     for location in range(chunk.count):
-        scene = sample_scene(chunk.world, chunk.first + location, count=chunk.objects)
-        _fill(rows[location], scene, chunk.side)
+        scene = sample_scene(
+            chunk.world, chunk.first + location, count=chunk.objects, repeats=chunk.repeats
+        )
+        fill_row(rows[location], scene, render(scene, chunk.side, chunk.side))
         if chunk.content == "maps":
-            _fill_maps(rows[location], maps_of(scene, chunk.side, chunk.side))
+            fill_maps(rows[location], maps_of(scene, chunk.side, chunk.side))
     buffer = io.BytesIO()
     np.save(buffer, rows, allow_pickle=False)
     files.write_bytes(Path(chunk.path), buffer.getvalue())
 
 
-def _fill(row: Any, scene: Scene, side: int) -> None:
-    row["picture"] = render(scene, side, side)
+def fill_row(row: Any, scene: Scene, image: UInt8[np.ndarray, "h w 3"]) -> None:
+    """Store a scene and its image."""
+    row["picture"] = image
     row["kind"] = row["colour"] = row["pose"] = ABSENT
     view = view_of(scene.camera, 1, 1)
     for number, thing in enumerate(scene.objects):
@@ -247,7 +252,8 @@ def _fill(row: Any, scene: Scene, side: int) -> None:
     row["ground"], row["time"] = GROUNDS.index(scene.ground), TIMES.index(scene.time)
 
 
-def _fill_maps(row: Any, maps: Maps) -> None:
+def fill_maps(row: Any, maps: Maps) -> None:
+    """Store the maps of a scene."""
     row["depth"] = 1 / maps.depth
     row["normals"] = np.rint(127 * maps.normals)
     row["classes"] = maps.classes
@@ -339,6 +345,7 @@ def open_scenes(
     side: int,
     monitor: Monitor,
     objects: int | None = None,
+    repeats: float = 0.0,
 ) -> Scenes:
     """Open scenes 0 to `count` - 1 of a world; those that are not in the cache are rendered.
 
@@ -349,16 +356,18 @@ def open_scenes(
         side: of the images, in pixels.
         monitor: shows progress of rendering.
         objects: number of objects of each scene; None for any.
+        repeats: chance that an object has kind and color of an earlier one.
     """
     from filelock import FileLock
 
     name = f"{content}-{side}px-world{world}" + (f"-objects{objects}" if objects else "")
+    name += f"-repeats{repeats:g}" if repeats else ""
     folder = settings().cache / "scenes" / _renderer() / name
     chunks = []
     for first in range(0, count, CHUNK):
         size = min(CHUNK, count - first)
         path = str(folder / f"{first:08d}-{size}.npy")
-        chunks.append(Chunk(path, content, world, first, size, side, objects))
+        chunks.append(Chunk(path, content, world, first, size, side, objects, repeats))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):

@@ -39,7 +39,8 @@ class IndexAdd(TableRequest["graftwerk.search.results.IndexChange"]):
     index: IndexFolder = path_field(DEFAULT_INDEX)
     encoder: OptionalPathText = path_field(
         default=None,
-        description=f"encoder of a new index (default: {DEFAULT_ENCODER}); see `graft models`",
+        description=f"encoder of a new index (default: {DEFAULT_ENCODER}; for photographs alone "
+        "imagenet, if it was fetched); see `graft models`",
     )
     layer: Layer = None
 

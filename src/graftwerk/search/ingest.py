@@ -288,6 +288,6 @@ def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadIn
     if any(skip.reason.startswith("is an image") for skip in skipped):
         hint = (
             "Name an encoder of images: for photographs --encoder imagenet (graft models fetch "
-            "imagenet, 17 MB), for Blocks scenes --encoder builtin/blocks-clip."
+            "imagenet, 18 MB), for Blocks scenes --encoder builtin/blocks-clip."
         )
     return BadInput(f"no file in {named} can be stored: {shown}{more}", hint)

@@ -329,10 +329,11 @@ def _encode(
         raise ValueError(f"mode {mode} needs the index's encoder")
     kind = "text" if image is None else "image"
     if kind not in encoder.reads:
+        given, other = ("text", "an image") if image is None else ("an image", "text")
         raise BadInput(
-            f"the query {query!r} is {'text' if image is None else 'an image'}, and the index's "
-            f"encoder {encoder.name} reads only {', '.join(sorted(encoder.reads))}.",
-            "Ask with the other kind, or make an index with an encoder that reads both.",
+            f"the query {query!r} is {given}, and the index's encoder {encoder.name} reads only "
+            f"{min(encoder.reads)}s.",
+            f"Ask with {other}, or by a joint encoder: graft index rebuild --encoder CLIP-FOLDER.",
         )
     if image is not None:
         vectors, distances = encode_and_compare(encoder, [image])

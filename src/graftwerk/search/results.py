@@ -167,7 +167,7 @@ class Hit(Passage):
     copy_count: Annotated[int, Field(description="all of these")] = 0
 
     def __repr__(self) -> str:
-        return f"Hit({self.score:.4f}, {self.location!r}, {shortened(self.text)!r})"
+        return f"Hit({self.score:z.4f}, {self.location!r}, {shortened(self.text)!r})"
 
     def _repr_html_(self) -> str:
         return html_table(["score", "where", "passage"], [self._cells()])
@@ -178,7 +178,7 @@ class Hit(Passage):
         return with_position(self.path, self.line, self.page)
 
     def _cells(self) -> list[str]:
-        return [f"{self.score:.4f}", self.location, shortened(self.text, 300)]
+        return [f"{self.score:z.4f}", self.location, shortened(self.text, 300)]
 
 
 class SearchResult(Report):

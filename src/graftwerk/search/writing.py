@@ -14,6 +14,7 @@ from ..data.images import ImageNotes
 from ..data.tables import reading_of
 from ..data.walk import list_files, names_of
 from ..errors import BadFile, BadInput, Busy, Cancelled, LimitExceeded
+from ..models.encoders import suited_encoder
 from ..requests.base import DEFAULT_ENCODER
 from ..requests.search import IndexAdd
 from ..results import Passage, Skipped
@@ -55,6 +56,8 @@ def add_files(request: IndexAdd, choice: Choice, load: Load, monitor: Monitor) -
             index = stack.enter_context(open_index(folder))
         else:
             require_free(folder)
+        if index is None and choice[0] is None:
+            choice = suited_encoder(request, found.files, monitor), choice[1]
         name, layer = _choose(choice, index)
 
         @cache

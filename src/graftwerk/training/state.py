@@ -171,6 +171,11 @@ def begin(parameters: Mapping[str, nn.Parameter], plan: Plan, shares: Mapping[st
     return State(parameters, average, optimizer)
 
 
+def compiled_for(device: str, function: Any) -> Any:
+    """Return a network or function compiled for a GPU, where one step has many small kernels."""
+    return torch.compile(function) if device == "cuda" else function
+
+
 def generator_for(seed: int, number: int, device: str) -> torch.Generator:
     """Return a random generator that depends only on `seed` and `number`."""
     mixed = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]

@@ -3,8 +3,11 @@
 import pytest
 
 import graftwerk as gw
+from graftwerk.cli.finetune import _cells, _shift, score_line
 from graftwerk.cli.show import _FORMS, show
+from graftwerk.finetune.results import Score
 from graftwerk.models.results import ModelCard
+from graftwerk.probing.results import Share, Shift
 from graftwerk.requests.base import Request
 from graftwerk.search.results import Hit, Location, SearchResult
 from graftwerk.types import Silent, report_reading
@@ -107,3 +110,18 @@ def made(tmp_path_factory):
     with gw.Index(folder / "index") as index:
         index.add(folder / "rules.md")
         yield index.ask("When does the desk open?")
+
+
+def test_what_rounds_to_zero_has_no_sign(capsys):
+    low = -1e-5
+    hit = Hit("/a.png", "image", "", 0, 0, score=low, similarity=low)
+    found = SearchResult(
+        query="q", mode="vector", hits=[hit], searched=1, pictures=1, familiarity=None, sheet=None,
+        seconds=0.0,
+    )  # fmt: skip
+    show(found)
+    score = Score(name="R2", value=low, low=low, high=low, baseline=low, count=20)
+    lines = [capsys.readouterr().out, score_line(score), *_cells(Share(r2=low, low=low, high=low))]
+    lines.append(_shift(Shift(value=low, low=low, high=low, count=1)))
+    assert not any("-0.0" in line for line in lines), lines
+    assert "cosine 0.000" in lines[0] and lines[-1] == "+0.00 (+0.00 to +0.00)"

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from tests.classifiers import write_classifier
 from tests.pictures import COLOURS, colour_encoder, paint, serve_encoder
 from tests.support import HashEncoder, Recorder
 
@@ -12,7 +11,6 @@ from graftwerk import limits
 from graftwerk.commands import classify
 from graftwerk.errors import BadFile, BadInput, Cancelled, LimitExceeded, WrongBase
 from graftwerk.models import zero_shot as temperature
-from graftwerk.models.encoders import load_encoder
 from graftwerk.models.ood import measure_familiar
 from graftwerk.models.zero_shot import save_templates
 from graftwerk.requests.models import Classify
@@ -344,18 +342,14 @@ def test_a_calibration_of_something_else(pictures, labelled, tmp_path, encoder):
         run(pictures, calibration=path)
 
 
-def test_photographs_without_labels(tmp_path, monkeypatch):
-    folder = write_classifier(tmp_path / "classifier", "resnet")
-    paint(tmp_path / "photo.png", "red")
-    request = Classify(pictures=[str(tmp_path / "photo.png")], device="cpu")
-    monkeypatch.setattr(classify, "is_fetched", lambda _: False)
-    with pytest.raises(BadInput, match=r"no labels.*--encoder imagenet has 1,000 classes"):
-        classify.run_classify(request, Silent())
-    monkeypatch.setattr(classify, "is_fetched", lambda _: True)
-    named = {"imagenet": folder}
-    monkeypatch.setattr(
-        classify, "load_encoder", lambda name, **_: load_encoder(str(named[name]), device="cpu")
-    )
+def test_photographs_without_labels(photographs, scenes):
+    request = Classify(pictures=[str(photographs / "warm" / "0.png")], device="cpu")
     monitor = Recorder()
-    assert classify.run_classify(request, monitor).labels == 3
-    assert any("imagenet names photographs" in note for note in monitor.notes)
+    found = classify.run_classify(request, monitor)
+    assert (found.encoder, found.labels) == ("imagenet", 3)
+    assert [note.startswith("no model was named: imagenet") for note in monitor.notes] == [True]
+    labelled = request.model_copy(update={"labels": ["red,green"]})
+    assert classify.run_classify(labelled, monitor).encoder == "builtin/blocks-clip"
+    with pytest.raises(BadInput, match=r"no labels.*--encoder imagenet has 1,000 classes"):
+        classify.run_classify(Classify(pictures=[str(scenes)], device="cpu"), monitor)
+    assert len(monitor.notes) == 1

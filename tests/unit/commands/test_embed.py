@@ -14,6 +14,8 @@ from graftwerk.errors import BadFile, BadInput, NoRoom, UnknownName
 from graftwerk.models import encoders
 from graftwerk.types import Silent
 
+REAL = encoders.load_encoder
+
 
 class TextsAndImages:
     name, fingerprint, dimension, rescorer = "fake", "f", 3, None
@@ -141,3 +143,14 @@ def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(BadFile, match=r"a\.png"):
         embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())
+
+
+def test_photographs_without_a_named_encoder(photographs, monkeypatch, listener):
+    monkeypatch.setattr(encoders, "load_encoder", REAL)
+    paths = [str(photographs / "warm" / "0.png"), str(photographs / "cold" / "1.png")]
+    made = embed.run_embed(graftwerk.Embed(inputs=paths, device="cpu"), listener)
+    assert (made.encoder, made.count, len(listener.notes)) == ("imagenet", 2, 1)
+    assert embed.run_embed(graftwerk.Embed(inputs=["red"]), listener).encoder == "builtin/minilm"
+    with pytest.raises(BadInput, match="builtin/minilm reads texts"):
+        embed.run_embed(graftwerk.Embed(inputs=paths, encoder="builtin/minilm"), listener)
+    assert sum("imagenet" in note for note in listener.notes) == 1

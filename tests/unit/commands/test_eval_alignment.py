@@ -191,3 +191,23 @@ def test_what_cannot_be_measured(tmp_path, encoder, monkeypatch):
 def test_it_can_be_stopped(captioned, encoder):
     with pytest.raises(Cancelled):
         run(captioned, monitor=Recorder(stop_after=0))
+
+
+def test_photographs_without_a_named_encoder(photographs, listener):
+    request = EvalAlignment(data=photographs, k=2, device="cpu")
+    found = evaluate.run_eval_alignment(request, listener)
+    assert (found.encoder, found.pictures.count, found.texts) == ("imagenet", 24, None)
+    assert [note.startswith("no model was named: imagenet") for note in listener.notes] == [True]
+
+
+def test_a_flat_folder_says_which_layout_is_measured(tmp_path, encoder, listener):
+    for number, name in enumerate(NAMES):
+        paint(tmp_path / "flat" / f"{number}.png", name)
+    run(tmp_path / "flat", monitor=listener)
+    assert len(listener.notes) == 1
+    assert "metadata.jsonl (file_name, caption), or with a folder for each" in listener.notes[0]
+
+
+def test_labelled_images_need_no_word_on_their_layout(captioned, encoder, listener):
+    run(captioned, monitor=listener)
+    assert not listener.notes

@@ -361,3 +361,31 @@ def test_a_full_disk_leaves_the_former_fit_whole(tmp_path, texts, tiny, monkeypa
         make(tmp_path, texts, tiny)
     assert (tmp_path / "linear" / "graft.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "linear", "texts.csv"]
+
+
+def test_photographs_without_a_named_model(photographs, scenes, texts, tmp_path, listener):
+    request = Fit(data=str(photographs), how="linear", out=tmp_path / "out", device="cpu")
+    made = fit.run_fit(request, listener)
+    assert made.model == "imagenet" and made.score.value > made.score.baseline
+    assert sum(note.startswith("no model was named: imagenet") for note in listener.notes) == 1
+    one = str(photographs / "warm" / "0.png")
+    found = predict.run_predict(Predict(fit=tmp_path / "out", inputs=[one]), Silent())
+    assert found.predictions[0].label == "warm"
+    rows = [(path.relative_to(tmp_path), path.parent.name) for path in photographs.rglob("*.png")]
+    table = write_csv(tmp_path / "t.csv", rows, ("file", "label"))
+    assert (
+        fit.run_fit(request.model_copy(update={"data": str(table)}), Silent()).model == "imagenet"
+    )
+    for data in (scenes, photographs):  # these suit it not; there it is not fetched any more
+        with pytest.raises(BadInput, match=r"holds images.*--model imagenet \(graft models fetch"):
+            fit.run_fit(request.model_copy(update={"data": str(data)}), Silent())
+        (tmp_path / "fetched" / "models" / "imagenet" / "graft.json").unlink(missing_ok=True)
+    named = Fit(data=str(photographs), model="builtin/minilm", how="linear", out=tmp_path / "named")
+    with pytest.raises(BadInput, match="holds images"):
+        fit.run_fit(named, Silent())
+
+
+def test_texts_do_not_ask_for_a_model_of_photographs(photographs, texts, tmp_path, listener):
+    request = Fit(data=str(texts), how="linear", out=tmp_path / "out", device="cpu")
+    assert fit.run_fit(request, listener).model == "builtin/minilm"
+    assert not any("imagenet" in note for note in listener.notes)

@@ -15,6 +15,7 @@ from graftwerk import limits
 from graftwerk.commands import search as index_add
 from graftwerk.data import raw
 from graftwerk.errors import BadFile, BadInput, Cancelled, WrongBase
+from graftwerk.library.index import Index
 from graftwerk.requests.search import IndexAdd
 from graftwerk.search import ingest
 from graftwerk.search.database import require_checksum
@@ -417,3 +418,25 @@ def test_images_alone_name_an_encoder_of_photographs(docs, encoder):
     Image.new("RGB", (8, 8)).save(docs.parent / "photo.jpg")
     with pytest.raises(BadInput, match="for photographs --encoder imagenet"):
         add(docs.parent / "photo.jpg")
+
+
+def test_photographs_alone_in_a_new_index(photographs, docs, monkeypatch, listener):
+    report = add(docs, photographs, device="cpu", monitor=listener)
+    assert (report.encoder, report.added) == ("imagenet", 24)
+    assert sum(note.startswith("no model was named: imagenet") for note in listener.notes) == 1
+    with Index(docs.parent / "index", device="cpu") as index:
+        assert index.search(photographs / "warm" / "0.png", k=1).hits[0].path.endswith("0.png")
+        with pytest.raises(BadInput, match=r"is text.*imagenet reads only images.*index rebuild"):
+            index.search("a red cube")
+    again = add(docs, photographs, docs, device="cpu", monitor=listener)
+    assert (again.encoder, again.added, again.unchanged) == ("imagenet", 0, 24)
+    assert len(listener.notes) == 1
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_photographs_beside_texts_do_not_change_the_encoder(photographs, docs, encoder, first):
+    if first:
+        add(docs)
+    report = add(docs, photographs, *([] if first else [docs]))
+    assert report.encoder == "builtin/minilm"
+    assert sum("reads only text" in skip.reason for skip in report.skipped) == 24

@@ -83,7 +83,7 @@ def test_options_that_are_not_for_episodes(policy_folder, recorded, tmp_path):  
         given = {"data": str(recorded), "out": tmp_path / "out", name: value}
         with pytest.raises(BadInput, match="is not for episodes of a robot"):
             run_fit(gw.Fit(**given), Silent())
-    with pytest.raises(BadInput, match="'auto' is not valid: it must be one of linear, lora, full"):
+    with pytest.raises(BadInput, match="how 'auto' is not valid: episodes take linear"):
         run_fit(gw.Fit(data=str(recorded), how="auto", out=tmp_path / "out"), Silent())
     with pytest.raises(BadInput, match="of the kind 'forecaster'"):
         run_fit(gw.Fit(data=str(recorded), model="builtin/series", out=tmp_path / "out"), Silent())

@@ -344,3 +344,22 @@ def test_auto_keeps_one_method(tiny):
     assert clf.method_ in {"linear", "lora", "full"}
     assert [one.kept for one in clf.tried_].count(True) == 1
     assert clf.score(NEW, TRUTH) > 0.8
+
+
+def test_photographs_without_a_named_model(photographs, tmp_path):
+    images, labels = squares(24)
+    clf = gw.Classifier(device="cpu")
+    with pytest.warns(UserWarning, match="no model was named: imagenet"):
+        clf.fit(images, labels)
+    assert clf.score(images, labels) > 0.9 and clf.model is None
+    clf.save(tmp_path / "fit")
+    again = gw.load(tmp_path / "fit")
+    assert again.model == "imagenet"
+    assert again.predict(images[:4]).tolist() == clf.predict(images[:4]).tolist()
+    assert (
+        clone(clf)
+        .fit(["a late goal", "shares fell"] * 5, ["x", "y"] * 5)
+        .score(["a late goal"], ["x"])
+    )
+    with pytest.raises(BadInput, match=r"X\[0\] is an image"):
+        gw.Classifier("builtin/minilm").fit(images, labels)

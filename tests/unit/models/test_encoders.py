@@ -11,8 +11,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from graftwerk.errors import BadFile, BadInput, Damaged
-from graftwerk.models.encoders import encoder_fingerprint, load_encoder, load_reference
+from graftwerk.models import encoders
+from graftwerk.models.encoders import (
+    encoder_fingerprint,
+    load_encoder,
+    load_reference,
+    suited_encoder,
+)
 from graftwerk.models.text_encoder import read_recipe
+from graftwerk.requests.models import EvalAlignment
+from graftwerk.requests.search import IndexAdd
 
 TEXTS = ["the cat sits on a mat", "", "dog", "a red cube the blue cone " * 9, "naïve 東京", "dog"]
 
@@ -299,3 +307,45 @@ def test_export_and_distillation_ask_no_network_and_are_quiet(write_bert, tmp_pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and done.stderr == ""
+
+
+def images_in(folder):
+    return sorted(map(str, folder.rglob("*.png")))
+
+
+def test_photographs_suit_the_fetched_model(photographs, scenes, listener):
+    photos, blocks = images_in(photographs), images_in(scenes)
+    request = EvalAlignment(data=photographs, device="cpu")
+    assert suited_encoder(request, photos, listener) == "imagenet"
+    assert [note.startswith("no model was named: imagenet") for note in listener.notes] == [True]
+    given = IndexAdd(paths=photos, device="cpu")
+    assert suited_encoder(given, [*photos[:3], *blocks[:2]], listener) == "imagenet"
+    assert suited_encoder(given, [*photos[:2], *blocks[:2]], listener) == "builtin/minilm"
+    assert suited_encoder(request, blocks, listener) == "builtin/blocks-clip"
+    assert suited_encoder(request, [], listener) == "builtin/blocks-clip"
+    assert suited_encoder(given, [*photos, "a.txt"], listener) == "builtin/minilm"
+    named = EvalAlignment(data=photographs, encoder="builtin/blocks-clip")
+    assert suited_encoder(named, photos, listener) == "builtin/blocks-clip"
+    broken = photographs / "broken.png"
+    broken.write_bytes(b"x")
+    assert suited_encoder(request, [str(broken)], listener) == "builtin/blocks-clip"
+    assert suited_encoder(request, [str(broken), *photos[:2]], listener) == "imagenet"
+    assert len(listener.notes) == 3
+
+
+def test_a_model_that_was_not_fetched_is_not_taken(photographs, listener):
+    (photographs.parent / "fetched" / "models" / "imagenet" / "graft.json").write_text("{}")
+    request = EvalAlignment(data=photographs, device="cpu")
+    assert suited_encoder(request, images_in(photographs), listener) == "builtin/blocks-clip"
+    assert not listener.notes
+
+
+def test_of_many_images_a_sample_is_looked_at(photographs, listener, monkeypatch):
+    seen = []
+    real = encoders.encode_and_compare
+    monkeypatch.setattr(
+        encoders, "encode_and_compare", lambda *given: seen.append(given[1]) or real(*given)
+    )
+    request = EvalAlignment(data=photographs, device="cpu")
+    assert suited_encoder(request, images_in(photographs) * 50, listener) == "imagenet"
+    assert len(seen) == 32 and all(len(images) == 1 for images in seen)

@@ -16,7 +16,7 @@ import graftwerk
 from bench.efficientnet_lite import blocks, reference
 from graftwerk import settings
 from graftwerk.cli import main
-from graftwerk.errors import BadFile, Failure, NoRoom, UnknownName
+from graftwerk.errors import BadFile, BadInput, Failure, NoRoom, UnknownName
 from graftwerk.models import fetching as table
 from graftwerk.models.fetching import convert, fetch
 from graftwerk.models.hub import locate
@@ -396,3 +396,18 @@ def test_a_full_disk_is_told_as_such():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert json.loads(done.stdout)["errno"] == "28"
+
+
+def test_the_size_in_hints_is_that_of_the_fetch():
+    from graftwerk.data.columns import _READERS
+    from graftwerk.requests.models import Classify
+    from graftwerk.results import Skipped
+    from graftwerk.search.ingest import require_something
+
+    size = f"(graft models fetch imagenet, {table.FETCHABLE['imagenet'].bytes / 1e6:.0f} MB)"
+    assert size in _READERS["image"]
+    assert size in str(require_something(["a"], [Skipped(path="a.png", reason="is an image")]))
+    scene = str(Path(graftwerk.__file__).parent / "tour" / "recorded" / "ablation" / "sheet.jpg")
+    with pytest.raises(BadInput) as caught:
+        graftwerk.run(Classify(pictures=[scene], device="cpu"))
+    assert size in str(caught.value)

@@ -68,8 +68,9 @@ class Fetchable:
         return sum({part.archive: part.size for part in self.parts}.values())
 
 
+PHOTOGRAPHS = "imagenet"  # the default for photographs, once it is fetched
 FETCHABLE: Mapping[str, Fetchable] = {
-    "imagenet": Fetchable(
+    PHOTOGRAPHS: Fetchable(
         "image classifier and encoder",
         "EfficientNet-Lite0: names 1,000 classes of photographs, 1,280 numbers a vector",
         "Apache-2.0 (weights), MIT (names of the classes)",

@@ -1,11 +1,11 @@
 """Whether the trained reader puts the first 20 hits in a better order than search does.
 
-    python -m bench.rerank --data FOLDER [--queries N]
+    python -m bench.rerank [--data FOLDER] [--sets FOLDER] [--queries N]
 
 Each hit gets its score plus a weight times what the reader says of its passage: the logit that it
 answers the question, or the score of the likeliest span. The weight used on a set is the best on
-the others. The sets of questions are those of `bench/fusion.py`; the figure is nDCG@10 of the right
-document.
+the others. The sets of questions are those of `bench/fusion.py` with --data, made documents, and
+those of `bench.reader_sets` with --sets; the figure is nDCG@10 of the right document.
 """
 
 import argparse
@@ -23,11 +23,12 @@ from graftwerk.models.encoders import load_encoder
 from graftwerk.models.language.reader import load_reader
 from graftwerk.search.results import Hit
 
-from .fit_reading import HERE, SETS
+from .fit_reading import HERE, SETS, add_sets, questions_of
 from .fusion import debian, xquad
 
 DEPTH, FIRST, LAST = 20, 0, 10**9
-WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
+CLIPPED = 6.0  # a reader's logit
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Ranked:
         return float(1 / np.log2(better + 2)) if better < 10 else 0.0
 
     def mixed(self, kind: str, weight: float) -> np.ndarray:
-        scores: np.ndarray = self.found + weight * getattr(self, kind)
+        logits = getattr(self, kind)
+        scores: np.ndarray = self.found + weight * np.clip(logits, -CLIPPED, CLIPPED)
         return scores
 
 
@@ -70,9 +72,9 @@ def rank(
         )
 
 
-def gather(data: Path, most: int) -> dict[str, list[Ranked]]:
+def gather(data: Path | None, most: int) -> dict[str, list[Ranked]]:
     found: dict[str, list[Ranked]] = {}
-    for name, make in (("XQuAD among news", xquad), ("Debian packages", debian)):
+    for name, make in (("XQuAD among news", xquad), ("Debian packages", debian)) if data else ():
         texts, asked = make(data)
         folder = Path(tempfile.mkdtemp())
         for key, text in texts.items():
@@ -84,19 +86,22 @@ def gather(data: Path, most: int) -> dict[str, list[Ranked]]:
         print(f"{name}: {len(found[name])} queries", flush=True)
     made = found["made documents"] = []
     for name, documents in SETS.items():
-        lines = json.loads((HERE / f"{name}.json").read_text())
+        lines = json.loads(questions_of(name).read_text())
         index = Index(Path(tempfile.mkdtemp()) / ".index")
         index.add(documents)
         asked = [(line["question"], line["sentence"]) for line in lines if line["answers"]]
-        made += rank(index, asked, lambda hit, right: right in " ".join(hit.text.split()), most)
+        into = made if questions_of(name).parent == HERE else found.setdefault(name, [])
+        into += rank(index, asked, lambda hit, right: right in " ".join(hit.text.split()), most)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--sets", type=Path, help="further ones, of bench.reader_sets")
     parser.add_argument("--queries", type=int, default=150, help="most of a set")
     options = parser.parse_args()
+    add_sets(options.sets)
     sets = gather(options.data, options.queries)
 
     def mean(name: str, kind: str, weight: float) -> float:

@@ -231,6 +231,7 @@ class Index(Unpicklable):
             budget=request.budget,
             show_prompt=request.show_prompt,
             measure=measure,
+            reranks=request.mode == "hybrid",
         )
 
     def status(self) -> IndexState:

@@ -16,7 +16,7 @@ from ..models.language.markup import readable
 from ..models.language.reader import Reader
 from ..models.language.reading import Reading, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
-from ..models.language.spans import READER_SURE, find_cell, find_seen, find_span
+from ..models.language.spans import find_cell, find_seen, find_span
 from ..results import Passage
 from ..text_safety import CITATION, strip_controls
 from ..types import Encoder, Source
@@ -259,8 +259,8 @@ def _rate(
     if likeliest.seen is not None:
         inside = (first - offset, last - offset)
         seen = find_seen(question, source.passage.text, likeliest.seen, inside)
-        if seen is not None and seen[0] >= READER_SURE:
-            span = seen[1][0] - inside[0], seen[1][1] - inside[0]
+        if seen is not None:
+            span = seen[0] - inside[0], seen[1] - inside[0]
     cell = find_cell(question, source.passage.text, (first - offset, last - offset))
     if cell is not None:
         span = cell[0] + offset - first, cell[1] + offset - first

@@ -66,7 +66,6 @@ WEIGHTS = (
     1.97, 1.64, -1.69, -0.97, -0.97, -2.48, -1.95, -2.27, 1.34, 1.9, 1.86, -1.33, 1.89, 2.34,
     -2.12, -1.83, -2.0, 0.51, 0.68, -0.27, 2.42,
 )  # fmt: skip
-READER_SURE = -4.0  # score of the reader's span from which it replaces that of the rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +94,11 @@ def find_span(question: str, sentence: str) -> tuple[int, int] | None:
 
 def find_seen(
     question: str, text: str, seen: PassageReading, inside: tuple[int, int]
-) -> tuple[float, tuple[int, int]] | None:
-    """Return the span that the trained reader prefers between two characters, and its score.
+) -> tuple[int, int] | None:
+    """Return the span that the trained reader prefers between two characters.
 
     It is in one cell of a table, for a yes or no it leaves out no negation of the sentence, and it
-    starts without a preposition: "pneumonia" rather than "of pneumonia". Below a score of
-    `READER_SURE`, the rules do better.
+    starts without a preposition: "pneumonia" rather than "of pneumonia".
     """
     first, last = inside
     cells = split_cells(question, text[first:last])
@@ -108,11 +106,11 @@ def find_seen(
     best = max((span for span in spans if span is not None), default=None)
     if best is None:
         return None
-    score, (start, end) = best
+    start, end = best[1]
     if kind_of(question) == "yes" and is_negated(f"{text[first:start]} {text[end:last]}"):
         return None
     leading = _PREPOSITION.match(text, start, end)
-    return score, (leading.end() if leading else start, end)
+    return leading.end() if leading else start, end
 
 
 def split_cells(question: str, sentence: str) -> list[tuple[int, int]]:

@@ -231,7 +231,6 @@ class Index(Unpicklable):
             budget=request.budget,
             show_prompt=request.show_prompt,
             measure=measure,
-            reranks=request.mode == "hybrid",
         )
 
     def status(self) -> IndexState:

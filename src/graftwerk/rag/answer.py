@@ -20,7 +20,7 @@ from .citations import (
     nearest_sentence,
     rate_answers,
 )
-from .evidence import EVIDENCE_HITS, MEASURE, measure_evidence
+from .evidence import MEASURE, measure_evidence
 from .prompt import (
     NOT_IN_DOCUMENTS,
     KnownCitations,
@@ -42,22 +42,6 @@ def _is_other(question: str) -> bool:
     """Whether most letters are not Latin."""
     letters = [ord(letter) for letter in question if letter.isalpha()]
     return sum(letter > _LATIN for letter in letters) * 2 > len(letters)
-
-
-# By `python -m bench.rerank --sets` on held-out documents; .2 to .5 do equally well.
-_RELEVANCE, _MOST_RELEVANCE = 0.3, 6.0  # weight of the reader's logit beside a hit's score; limit
-
-
-def rerank(question: str, hits: Sequence[Hit], trained: Reader | None) -> Sequence[Hit]:
-    """Return hits of a hybrid search with the first ones in the order that the reader prefers."""
-    if trained is None:
-        return hits
-    first = hits[:EVIDENCE_HITS]
-    read = trained.read(question, [(hit.heading, hit.text) for hit in readable(first)])
-    relevance = [max(min(one.relevance, _MOST_RELEVANCE), -_MOST_RELEVANCE) for one in read]
-    scores = [hit.score + _RELEVANCE * one for hit, one in zip(first, relevance, strict=True)]
-    order = sorted(range(len(first)), key=lambda number: -scores[number])
-    return [*(first[number] for number in order), *hits[len(first) :]]
 
 
 class Stopwatch:
@@ -90,7 +74,6 @@ class Asker:
         budget: tokens that a prompt may have.
         show_prompt: whether the answer holds the prompt.
         measure: version of the evidence that the floor was set with.
-        reranks: whether the trained reader puts the first passages in order.
     """
 
     find: Callable[[str], SearchResult]
@@ -102,7 +85,6 @@ class Asker:
     budget: int
     show_prompt: bool = False
     measure: int = MEASURE
-    reranks: bool = False
 
     def ask(self, question: str, monitor: Monitor, watch: Stopwatch) -> Answer:
         """Search, abstain or prompt and write, check."""
@@ -116,8 +98,6 @@ class Asker:
             hits, notes = found.hits, [*found.notes]
             with watch.time("evidence"):
                 evidence = measure_evidence(question, hits, self.reader, self.measure)
-            with watch.time("rerank"):
-                hits = rerank(question, hits, self._trained) if self.reranks else hits
         if "English" in self.calibration and _is_other(question):
             notes.append(_OTHER_SCRIPT)
         for note in notes:

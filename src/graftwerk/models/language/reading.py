@@ -235,9 +235,9 @@ PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
 # sentence, and logarithm of the probability that the answer is in the sentence
 READER_FEATURES = (*FEATURES, "relevance", "span", "share")
 READER_WEIGHTS = (
-    1.62, 4.62, 0.22, 1.19, 2.47, 0.98, -0.93, 0.71, 0.41, 2.57, 0.74, 0.08, 0.26, 0.1,
+    4.2, 5.98, 1.07, 2.55, 2.24, 2.16, -0.73, 2.11, 1.13, 2.66, -0.17, 0.03, 0.04, 0.1,
 )  # fmt: skip
-READER_PROBABILITY = (0.29, 0.69, -2.35)
+READER_PROBABILITY = (0.24, 0.82, -2.75)
 _LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})

@@ -5,6 +5,7 @@ answer was taken out, or one that shares words with the question but does not ho
 Paragraphs that are also in QED's development set are left out, as that set is reported.
 """
 
+import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,13 @@ from graftwerk.models.language.sentences import split_sentences
 
 WORDS = 105  # most words of a passage
 NEAREST = 12  # similar passages, of which one is taken
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the data."""
+    parser.add_argument("--qed", type=Path, required=True, help="folder with QED's files")
+    parser.add_argument("--covid", type=Path, required=True, help="folder with those of COVID-QA")
+    parser.add_argument("--squad", type=Path, nargs="*", default=[], help="files in SQuAD's format")
 
 
 @dataclass(frozen=True)

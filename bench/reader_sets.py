@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .reader_pairs import Known, held_out_texts
+from .reader_pairs import Known, add_data_options, held_out_texts
 
 QUESTIONS, LEFT_OUT = 80, 0.2
 SHORTEST = 25  # characters of a question that says what it is about
@@ -24,9 +24,7 @@ SHORTEST = 25  # characters of a question that says what it is about
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--qed", type=Path, required=True)
-    parser.add_argument("--covid", type=Path, required=True)
-    parser.add_argument("--squad", type=Path, nargs="*", default=[])
+    add_data_options(parser)
     options = parser.parse_args()
     for name, known in held_out_texts(options.qed, options.covid, options.squad).items():
         lines = write_set(options.out / name, known, random.Random(name))

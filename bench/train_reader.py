@@ -30,7 +30,7 @@ from torch.nn import functional
 from graftwerk.models.hub import builtin_folder
 from graftwerk.models.language.reader import LONGEST_SPAN, encode_pair
 
-from .reader_pairs import Pair, held_out, make_pairs
+from .reader_pairs import Pair, add_data_options, held_out, make_pairs
 from .reader_passages import handbook_pairs
 
 RANK, SCALE = 16, 2.0
@@ -277,9 +277,7 @@ def export(reader: Reader, folder: Path, longest: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--qed", type=Path, required=True)
-    parser.add_argument("--covid", type=Path, required=True)
-    parser.add_argument("--squad", type=Path, nargs="*", default=[])
+    add_data_options(parser)
     parser.add_argument("--handbooks", type=int, default=5000, help="pairs of made-up handbooks")
     parser.add_argument("--pairs", type=int, default=20_000, help="in total")
     parser.add_argument("--steps", type=int, help="fewer steps than the pairs make")

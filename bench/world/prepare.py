@@ -19,7 +19,7 @@ from graftwerk import files
 from graftwerk.conditions import kinds
 from graftwerk.conditions.kinds import CONDITIONS
 from graftwerk.errors import GraftError
-from graftwerk.recipes import cached
+from graftwerk.recipes import cached, clip, diffusion, evaluate, judge
 from graftwerk.recipes import scenes as stored
 from graftwerk.recipes.registry import HELD_OUT_WORLD, LARGE_SIDE, REPEATS, TRAINING_WORLD
 from graftwerk.recipes.scenes import Chunk
@@ -29,8 +29,7 @@ from graftwerk.types import Silent
 SCENES, JUDGED, MAPS, HELD_OUT = (
     int(os.environ[name]) for name in ("SCENES", "JUDGED", "MAPS", "HELD_OUT")
 )
-_JUDGE_WORLD, _FRESH_WORLD, _FAMILIAR_WORLD, _FAMILIAR = 3, 4, 6, 3456
-_PARTIAL = (0.25, 0.3)  # shares of captions that leave parts out: of diffusion and of CLIP
+_FAMILIAR = 3456  # scenes of the statistics that `recipes/clip.py` adds to its model
 _BATCH = 128  # scenes rendered at once
 _SLOWEST_FIRST = ("scribble", "canny", "hough", "lineart", "pose", "segmentation", "normals",
                   "depth")  # fmt: skip
@@ -111,7 +110,7 @@ def _write(path: Path, rows: Any) -> None:
 def _write_captions(chunk: Chunk, rows: Any) -> None:
     tokenizer = cached.make_tokenizer()
     name = f"{stored._renderer()}-{Path(chunk.path).parent.name}"
-    for dropped in _PARTIAL:
+    for dropped in (diffusion._PARTIAL, clip._PARTIAL):
         told = [
             cached.tokens_of(
                 tokenizer, cached.captions_of_rows(rows, chunk.first, telling, dropped)
@@ -161,7 +160,7 @@ def main(worker: int, workers: int) -> None:
     first = chunks_of(
         [
             ("pictures", TRAINING_WORLD, SCENES, repeated),
-            ("pictures", _JUDGE_WORLD, JUDGED, repeated),
+            ("pictures", judge._WORLD, JUDGED, repeated),
         ]
     )
     rest = chunks_of(
@@ -169,8 +168,8 @@ def main(worker: int, workers: int) -> None:
             ("maps", TRAINING_WORLD, MAPS, repeated),
             ("maps", HELD_OUT_WORLD, HELD_OUT, {}),
             *(("pictures", HELD_OUT_WORLD, HELD_OUT, {"objects": n}) for n in (None, 1, 2, 4)),
-            ("pictures", _FRESH_WORLD, HELD_OUT, {}),
-            ("pictures", _FAMILIAR_WORLD, _FAMILIAR, {}),
+            ("pictures", evaluate._FRESH_WORLD, HELD_OUT, {}),
+            ("pictures", clip._FAMILIAR_WORLD, _FAMILIAR, {}),
         ]
     )
     renderer = Renderer()

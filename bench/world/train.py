@@ -93,7 +93,6 @@ from graftwerk.models.transformers import choose_device  # noqa: E402
 from graftwerk.recipes import control, registry, result  # noqa: E402
 from graftwerk.recipes.scenes import Chunks, Scenes, row_type  # noqa: E402
 from graftwerk.requests.models import RecipeRun  # noqa: E402
-from graftwerk.training import loop  # noqa: E402
 from graftwerk.training.session import Outcome  # noqa: E402
 from graftwerk.training.state import arithmetic, generator_for  # noqa: E402
 from graftwerk.types import Silent  # noqa: E402
@@ -241,8 +240,8 @@ def main() -> None:
         pace.follow(plan)
         return run(task, plan, *rest)
 
-    run, branches = loop.train, control.TrainingJob
-    blocks._sizes, loop.train = sizes_of, train
+    run, branches = blocks.train, control.TrainingJob
+    blocks._sizes, blocks.train = sizes_of, train
     if NAME.startswith("control-"):
         held = int(os.environ["HELD_OUT"])
         control.TrainingJob = partial(branches, measurements=6, grids=1)

@@ -235,9 +235,9 @@ PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
 # sentence, and logarithm of the probability that the answer is in the sentence
 READER_FEATURES = (*FEATURES, "relevance", "span", "share")
 READER_WEIGHTS = (
-    4.2, 5.98, 1.07, 2.55, 2.24, 2.16, -0.73, 2.11, 1.13, 2.66, -0.17, 0.03, 0.04, 0.1,
+    3.86, 5.76, 0.78, 2.36, 2.29, 1.95, -0.67, 2.25, 0.91, 2.66, -0.25, -0.1, 0.18, 0.04,
 )  # fmt: skip
-READER_PROBABILITY = (0.24, 0.82, -2.75)
+READER_PROBABILITY = (0.24, 0.8, -2.79)
 _LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})

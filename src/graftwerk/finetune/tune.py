@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from ..adapters import lora
 from ..adapters.linear_head import LinearHead
 from ..adapters.lora_targets import named_targets
 from ..adapters.manifest import Bundle
+from ..allocation import reused_memory
 from ..cache import cached_folder
 from ..data.dataset import ImageArray, Item, Kind, OpenedData
 from ..data.targets import Locations
@@ -60,12 +61,12 @@ def encode(trainable: Trainable, items: Sequence[Item], advance: Advance) -> Vec
     """Return the items' unit vectors in order; texts of similar length share a batch."""
     order = sorted(range(len(items)), key=lambda n: -_length(items[n]))
     found: list[np.ndarray] = []
-    for start in range(0, len(items), _ENCODED):
-        part = order[start : start + _ENCODED]
-        with torch.inference_mode():
+    with torch.inference_mode(), reused_memory() if len(items) >= _ENCODED else nullcontext():
+        for start in range(0, len(items), _ENCODED):
+            part = order[start : start + _ENCODED]
             tensor = trainable.encode(inputs_of(trainable, [items[n] for n in part]))
-        found.append(tensor.float().cpu().numpy())
-        advance(len(part))
+            found.append(tensor.float().cpu().numpy())
+            advance(len(part))
     everything = np.concatenate(found)
     if not np.isfinite(everything).all():
         raise Damaged(

@@ -1,6 +1,7 @@
 """Image encoders and joint text-image encoders, from an explicit table of network types."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
+from ..allocation import reused_memory
 from ..errors import BadFile, BadInput
 from ..results import Modality
 from ..types import Advance, Encoder, HiddenLayer, Role, Vectors
@@ -155,13 +157,14 @@ class ImageEncoder:
         """Return the vectors and hidden states of images; raises as `encode_images` does."""
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
         states = [np.empty((0, self.width), dtype=np.float32)]
-        for start, batch in _in_batches(images):
-            seen = self.look(self.prepare(batch))
-            found = check_finite(self.name, seen.vectors)
-            vectors[start : start + len(batch)] = unit(found) if self.unit_length else found
-            states.append(check_finite(self.name, seen.states))
-            if advance is not None:
-                advance(len(batch))
+        with reused_memory() if len(images) >= _BATCH else nullcontext():
+            for start, batch in _in_batches(images):
+                seen = self.look(self.prepare(batch))
+                found = check_finite(self.name, seen.vectors)
+                vectors[start : start + len(batch)] = unit(found) if self.unit_length else found
+                states.append(check_finite(self.name, seen.states))
+                if advance is not None:
+                    advance(len(batch))
         return Examined(vectors, np.concatenate(states))
 
     def count_tokens(self, text: str) -> int:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from .. import files, folders
+from ..allocation import reused_memory
 from ..errors import BadFile, Cancelled, Diverged
 from ..metrics.plots import COLOURS, Curve, Panel, lighter, plot_panels
 from ..types import Monitor
@@ -171,7 +172,7 @@ def train(task: Task, plan: Plan, session: Session, monitor: Monitor) -> Outcome
         NoRoom: a checkpoint cannot be written; earlier ones are intact.
     """
     plan.part(session.group.size)
-    with only_writer(session):
+    with only_writer(session), reused_memory():
         return _Training(task, plan, session, monitor).run()
 
 

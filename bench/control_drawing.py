@@ -24,7 +24,7 @@ from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.sampling import Plan, decode, image_seed, sample_batch
 from graftwerk.models.hub import builtin_folder
-from graftwerk.recipes.evaluate import judge_right
+from graftwerk.recipes.diffusion import judge_right
 from graftwerk.recipes.registry import HELD_OUT_WORLD, SIDE
 from graftwerk.recipes.scenes import facts_of_row, open_scenes
 from graftwerk.types import Silent

@@ -129,7 +129,7 @@ def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
 
 def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
     from ..blocks.networks import load_judge, load_perception
-    from ..conditions.soft_edges import load_hed
+    from ..conditions.estimators import load_hed
     from ..diffusion.noisy_classifier import load_noise_aware
     from ..diffusion.pipeline import load_part
     from ..forecast.candidates import LEADS

@@ -11,8 +11,8 @@ from ..adapters.tuned import require_free
 from ..errors import BadInput, BadValue
 from ..library.policy import HELD_OUT, SHARED, Policy
 from ..policy.episodes import read_episodes, require_film, write_film
+from ..policy.network import KIND
 from ..policy.results import EpisodeShown, EpisodesWritten, PolicyEvaluation, PolicyFit
-from ..policy.tune import KIND
 from ..policy.world import FPS, FRAMES, TOLERANCE, Robot, Task, of_policy, record, roll_out
 from ..requests.base import DEFAULT_POLICY
 from ..requests.finetune import Fit

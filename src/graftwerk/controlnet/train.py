@@ -17,10 +17,10 @@ from ..training.session import Outcome, Plan, Session
 from ..training.state import load_newest
 from ..types import Monitor
 from .branch import Branch, set_weights, weights_of
+from .control import Grid
 from .convergence import Measurement, Meter, Verdict, from_json, judge
 from .forecast import SHARE as FORECAST
 from .forecast import Forecast, forecast, plot_meter, reported_forecast
-from .samples import Grid
 from .task import DROPPED, SHARE, ControlTask, Pairs, put_back
 
 _AFTER = 3  # measurements after the convergence that are still shown

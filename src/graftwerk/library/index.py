@@ -28,9 +28,9 @@ from ..requests.base import (
 from ..requests.search import Ask, Calibrate, IndexAdd, IndexRebuild, IndexRemove, Search
 from ..search import index as storage
 from ..search.database import FORMAT_VERSION
+from ..search.index import VectorCache
 from ..search.query import query_of, search
 from ..search.results import IndexChange, IndexCheck, IndexState, SearchResult
-from ..search.vector_cache import VectorCache
 from ..types import Encoder, Monitor, Silent, Unpicklable, Writer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..adapters.protocol import Adapter
+from ..adapters.manifest import Adapter
 from ..controlnet.spec import read_mask, read_named
 from ..data.image_inputs import ImageLike, as_image
 from ..data.images import image_html, write_image

@@ -19,7 +19,7 @@ from ..conditions.base import Condition
 from ..conditions.kinds import CONDITIONS
 from ..controlnet.branch import Branch, Shape, make_branch, set_weights
 from ..controlnet.checkpoint import open_branch, write_own
-from ..controlnet.samples import sample_controlled
+from ..controlnet.control import sample_controlled
 from ..controlnet.task import Batch, ControlTask
 from ..controlnet.train import TrainingJob, Watcher
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
@@ -30,7 +30,7 @@ from ..training.state import generator_for
 from ..types import Monitor
 from .autoencoder import latents_identity
 from .cached import open_latents, open_states
-from .evaluate import judge_right
+from .diffusion import judge_right
 from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
 from .scenes import Chunks, Scenes, facts_of_row, hash_of_code, open_chunks, open_scenes
 

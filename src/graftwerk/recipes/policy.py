@@ -14,8 +14,7 @@ from ..blocks.networks import load_perception
 from ..models.hub import builtin_folder
 from ..policy import world
 from ..policy.episodes import is_episodes, read_episodes
-from ..policy.network import ENCODER, MODEL_TYPE, PolicyNetwork, load_policy, look
-from ..policy.tune import Cloning
+from ..policy.network import ENCODER, MODEL_TYPE, Cloning, PolicyNetwork, load_policy, look
 from ..policy.world import Task, expert, of_policy, random_actions, record, success_of
 from ..settings import settings
 from ..training.session import Plan

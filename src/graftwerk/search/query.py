@@ -20,10 +20,9 @@ from ..requests.base import Mode
 from ..results import Familiarity, Passage
 from ..text_safety import printable
 from ..types import Encoder
-from .index import Index
+from .index import Index, VectorCache
 from .results import Hit, Location, SearchResult, location_of
 from .rows import Filter, View, input_text, parse_where
-from .vector_cache import VectorCache
 from .vectors import Space
 from .words import fold, to_match
 

@@ -18,12 +18,11 @@ from torch.nn import functional
 
 from ..conditions.base import Condition
 from ..data.images import write_image
-from ..data.pixels import stack
 from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import Sigma, noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
-from ..diffusion.sampling import Plan, batches, decode, sample_batch
+from ..diffusion.sampling import Plan, batches, decode, sample_batch, stack
 from ..diffusion.unet import Inputs, NetworkDenoiser, Residuals
 from ..errors import BadInput
 from ..metrics.plots import image_sheet

@@ -18,10 +18,10 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..data.pixels import to_values
 from ..diffusion.checkpoint import open_pipeline
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
+from ..diffusion.sampling import to_values
 from ..diffusion.unet import Controllable, Inputs, prompt_inputs, run_with
 from ..errors import BadInput
 from ..training.session import Precision

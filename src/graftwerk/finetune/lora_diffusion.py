@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ..adapters.lora import LowRank, Rank, install
 from ..data.image_folder import CaptionedImages, read_captioned
-from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
+from ..diffusion.sampling import fit, to_values
 from ..training.session import Plan, Session
 from ..training.state import Loss, fast_precision, generator_for
 from ..types import Monitor

@@ -23,9 +23,8 @@ from .. import files
 from ..blocks.networks import Judge, Judgement, load_judge
 from ..blocks.scene import MOST_OBJECTS
 from ..data.images import open_image
-from ..data.pixels import stack, stretch
 from ..diffusion.pipeline import DiffusionModel
-from ..diffusion.sampling import decode, encode, residuals
+from ..diffusion.sampling import decode, encode, residuals, stack, stretch
 from ..errors import BadInput
 from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
 from ..models.encoders import load_encoder, real_images_in

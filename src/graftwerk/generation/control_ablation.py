@@ -26,9 +26,9 @@ from ..controlnet.task import Batch
 from ..controlnet.train import Trained, TrainingJob, train_branch
 from ..data.image_folder import read_captioned
 from ..data.images import write_image
-from ..data.pixels import fit
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
+from ..diffusion.sampling import fit
 from ..diffusion.unet import zero_convolutions_of
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..data.pixels import stretch, to_values
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
-from ..diffusion.sampling import ImageArray
+from ..diffusion.sampling import ImageArray, stretch, to_values
 from ..errors import Failure
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..types import Monitor

@@ -11,11 +11,10 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from ..blocks.networks import Judge, load_judge
-from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
-from ..diffusion.sampling import ImageArray, Plan, batches, decode, sample_batch
+from ..diffusion.sampling import ImageArray, Plan, batches, decode, sample_batch, stretch
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance, inside
 from ..metrics.intervals import bootstrap_margin, wilson_margin

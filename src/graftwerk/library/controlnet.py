@@ -357,7 +357,7 @@ def _report(
         fidelity=sampled[-1].fidelity if sampled else None,
         fidelity_chance=sampled[-1].chance if sampled else None,
         parameters=sum(w.numel() for w in weights_of(job.branch).values()),
-        bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        bytes=files.size_of(folder),
         items_per_second=outcome.items_per_second,
         seconds=outcome.seconds,
         plot=str(request.out / PLOT),

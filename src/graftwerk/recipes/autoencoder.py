@@ -25,12 +25,12 @@ from ..metrics.distributions import frechet_distance
 from ..metrics.edges import count_pairs, quality_of
 from ..metrics.plots import image_sheet
 from ..training.session import Plan
-from ..training.state import Loss, compiled_for, generator_for, initialise
+from ..training.state import Loss, compiled_for, generator_for, in_order, initialise
 from .cached import encode_rows, open_latents
 from .judge import objects_right
-from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
+from .registry import Setting
 from .result import put
-from .scenes import Chunks, Rows, Scenes, as_tensors, in_order, open_scenes
+from .scenes import Chunks, Rows, Scenes, as_tensors, other_rows, training_scenes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -315,9 +315,7 @@ def latents_identity(folder: Path) -> str:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes, and create the network or load the one to train further."""
-    scenes = open_scenes(
-        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
-    )
+    scenes = training_scenes("pictures", sizes.scenes, setting)
     finished, device = setting.dependencies.get("autoencoder"), setting.device
     network: Any = _network(sizes, setting) if finished is None else load_part(finished)
     network.to(device)
@@ -338,8 +336,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     compare with other scenes. Figures that end in `_before` are of the
     autoencoder among the dependencies, where there is one.
     """
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor)
-    rows = scenes.rows(np.arange(count))
+    rows = other_rows("pictures", count, setting)
     judge = load_judge(setting.dependencies["judge"], setting.device)
     figures = _compare(folder, rows, judge, setting.device)
     figures["objects_of_real"] = objects_right(rows, judge.judge(rows["picture"]))
@@ -389,8 +386,7 @@ def _reconstruct(
 
 def sheet(folder: Path, setting: Setting) -> "Image":
     """Show held-out renders beside the reconstructions of this autoencoder and the one before."""
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, _SHOWN, setting.side, setting.monitor)
-    images = np.ascontiguousarray(scenes.rows(np.arange(_SHOWN))["picture"])
+    images = np.ascontiguousarray(other_rows("pictures", _SHOWN, setting)["picture"])
     columns = {"render": images}
     for name, location in (("before", setting.dependencies.get("autoencoder")), ("now", folder)):
         if location is not None:

@@ -31,12 +31,12 @@ from ..metrics.distributions import frechet_distance
 from ..models.checkpoint import open_folder
 from ..models.transformers import load_network, quiet
 from ..training.session import Plan
-from ..training.state import Loss, compiled_for, generator_for, initialise
+from ..training.state import Loss, compiled_for, generator_for, in_order, initialise
 from .autoencoder import latents_identity
 from .cached import Captions, make_tokenizer, open_captions, open_latents, tokens_of
-from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
+from .registry import Setting
 from .result import put
-from .scenes import Chunks, Rows, chances, facts_of_row, in_order, open_scenes
+from .scenes import Chunks, chances, facts_of_row, other_rows, training_scenes
 
 _PARTIAL = 0.25  # share of captions that leave parts out
 _DROPPED = 0.12  # share of captions that are left out whole, so that it draws without one too
@@ -210,9 +210,7 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
         text=clip.text_model.to(setting.device),
         tokenizer=make_tokenizer(),
     )
-    scenes = open_scenes(
-        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
-    )
+    scenes = training_scenes("pictures", sizes.scenes, setting)
     latents = open_latents(
         parts.autoencoder,
         latents_identity(folders["autoencoder"]),
@@ -252,9 +250,9 @@ def measure_sampled(folder: Path, judge: Path, count: int, setting: Setting) -> 
         figures[name], around = share_of_right(model, eyes, objects, count, GUIDANCE, setting)
         environment.append(around)
     figures["ground_and_time"] = float(np.mean(environment))
-    rows = _real(count, HELD_OUT_WORLD, setting)
+    rows = other_rows("pictures", count, setting)
     sampled = _draw(model, [say(facts_of_row(row)) for row in rows], setting)
-    fresh = _real(count, _FRESH_WORLD, setting)["picture"]
+    fresh = other_rows("pictures", count, setting, world=_FRESH_WORLD)["picture"]
     real = eyes.features(rows["picture"])
     figures["frechet"] = frechet_distance(eyes.features(sampled), real)
     figures["frechet_of_real"] = frechet_distance(eyes.features(fresh), real)
@@ -283,16 +281,11 @@ def share_of_right(
         guidance: classifier-free guidance scale.
         setting: seed and device.
     """
-    facts = [facts_of_row(row) for row in _real(count, HELD_OUT_WORLD, setting, objects)]
+    facts = [facts_of_row(row) for row in other_rows("pictures", count, setting, objects)]
     sampled = _draw(model, [say(fact) for fact in facts], setting, guidance)
     right = _judge(judge, facts, sampled)
     shares = np.mean(right, axis=0)
     return float(shares[0]), float(shares[1])
-
-
-def _real(count: int, world: int, setting: Setting, objects: int | None = None) -> Rows:
-    scenes = open_scenes("pictures", world, count, setting.side, setting.monitor, objects)
-    return scenes.rows(np.arange(count))
 
 
 def _judge(

@@ -17,7 +17,8 @@ from ..models.hub import PREFIX, builtin_folder
 from ..models.trainable import WEIGHTS
 from ..text_safety import counted
 from ..training.session import Outcome
-from .registry import SIDE, Entry, find
+from ..training.state import generator_for, initialise
+from .registry import SIDE, Entry, Setting, find
 
 
 def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -35,6 +36,23 @@ def save_own(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tens
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
     files.write_plain(folder / WEIGHTS, content)
     files.write_json(folder / "config.json", dict(config))
+
+
+class NetworkTask:
+    """Training of a network of this package; see `training.session.Task` and `registry.Work`."""
+
+    def __init__(self, network: Any, config: dict[str, Any], setting: Setting) -> None:
+        self._setting, self._config = setting, config
+        initialise(network, generator_for(setting.seed, 0, "cpu"))
+        self._network = network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights."""
+        return dict(self._network.named_parameters())
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the network."""
+        save_own(folder, self._config, weights)
 
 
 def store_in_half(folder: Path) -> None:

@@ -182,7 +182,7 @@ def require_index(connection: sqlite3.Connection, folder: Path) -> None:
 def digest_of(meta: Mapping[str, str]) -> str:
     """Return the hash of the entries of `meta` that describe how the index was made."""
     fixed = {key: meta[key] for key in meta if key not in {"digest", "generation"}}
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+    return files.sha256_of_json(fixed)
 
 
 def read_meta(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
@@ -464,5 +464,5 @@ def _hash_blocks(path: Path) -> list[str]:
 
 
 def _serialise(body: dict[str, list[str]]) -> bytes:
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    digest = files.sha256_of_json(body)
     return (json.dumps({**body, "digest": digest}, sort_keys=True, indent=0) + "\n").encode()

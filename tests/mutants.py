@@ -95,7 +95,7 @@ MUTANTS = (
     Mutant("no deadline for headers", "models/language/openai_server.py", "        transport.deadline = begin + self._timeout\n", "", SERVER),
     Mutant("no deadline for the reply", "models/language/openai_server.py", "transport.deadline = begin + self._longest", 'transport.deadline = float("inf")', SERVER),
     Mutant("a tool's call is an answer", "models/language/openai_server.py", '{"tool_calls": [_, *_]}', '{"tool_call": [_, *_]}', SERVER),
-    Mutant("silence is an abstention", "rag/answer.py", "if not text and not self.writer.extractive:", "if False:", "tests/unit/commands/test_ask.py"),
+    Mutant("silence is an abstention", "rag/evidence.py", "if not text and not self.writer.extractive:", "if False:", "tests/unit/commands/test_ask.py"),
     Mutant("any number of threads", "settings.py", " and 1 <= int(value) <= _MOST_THREADS", "", ENVIRONMENT),
     Mutant("full stdout unseen", "cli/progress.py", "        sys.stdout.flush()\n", "        pass\n", ENVIRONMENT),
     Mutant("closed stdout", "cli/progress.py", "        if stream is None:", "        if False:", ENVIRONMENT),

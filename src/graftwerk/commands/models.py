@@ -22,13 +22,13 @@ from ..models.checkpoint import (
     read_object,
 )
 from ..models.encoders import load_encoder, model_folder
+from ..models.fast_text import StaticEncoder
 from ..models.fetching import FETCHABLE, fetchable, is_fetched
 from ..models.fetching.fetch import fetch_model
 from ..models.hub import BUILTIN, loading
 from ..models.image_encoder import ImageEncoder
 from ..models.language.local import load_language_model
 from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
-from ..models.static_encoder import StaticEncoder
 from ..models.text_encoder import Recipe, TextEncoder, read_recipe
 from ..models.transformers import causal_class
 from ..requests.models import ModelsFetch, ModelsInfo, ModelsList

@@ -12,8 +12,8 @@ from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
 from ..models.language import load_writer
 from ..rag import evidence as grounds
-from ..rag.answer import Asker, Stopwatch
 from ..rag.conversation import Conversation
+from ..rag.evidence import Asker, Stopwatch
 from ..rag.results import Answer, Calibration
 from ..requests.base import (
     DEFAULT_INDEX,

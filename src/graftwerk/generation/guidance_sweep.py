@@ -24,7 +24,7 @@ from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..requests.control import GuideSweep
-from ..requests.sampling import parse_interval, require_sampler
+from ..requests.generate import parse_interval, require_sampler
 from ..types import Monitor
 from .authenticity import ImageBatch, draws_blocks, shows
 from .guides import GuideModels, Settings

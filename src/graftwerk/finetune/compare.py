@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -108,7 +107,7 @@ def of_scenes(base: Base) -> PriorTask:
     values = np.empty(_SCENES, dtype=np.int64)
     for number in range(_SCENES):
         scene = sample_scene(_WORLD, number, count=1)
-        items.append(_opened(render(scene, _SIDE, _SIDE)))
+        items.append(OpenedData(Image.fromarray(render(scene, _SIDE, _SIDE))))
         values[number] = names.index(f"{scene.objects[0].colour} {scene.objects[0].kind}")
     name = f"zero-shot, kind and color of {_SCENES} rendered objects, {len(labels)} classes"
     return PriorTask(name, _head_of_words(base, labels), items, Targets("class", labels, values))
@@ -136,10 +135,6 @@ def _head_of_words(base: Base, labels: Sequence[str]) -> LinearHead:
         labels=tuple(labels),
         base=base.fingerprint,
     )
-
-
-def _opened(image: UInt8[np.ndarray, "h w 3"]) -> OpenedData:
-    return OpenedData(Image.fromarray(image))
 
 
 _MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights

@@ -226,8 +226,12 @@ class Work:
         self._losses = Reconstruction(sizes.losses, perception.network, setting)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(latents is None or not is_encoder(name))
-        self._encode = compiled_for(setting.device, _encode_with(network))
-        self._decode = compiled_for(setting.device, _decode_with(network))
+        self._encode = compiled_for(
+            setting.device, lambda images: network.quant_conv(network.encoder(images))
+        )
+        self._decode = compiled_for(
+            setting.device, lambda latents: network.decoder(network.post_quant_conv(latents))
+        )
         self._before = {} if latents is None else deepcopy(network.state_dict())
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -279,14 +283,6 @@ class Work:
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device)
-
-
-def _encode_with(network: Any) -> Any:
-    return lambda images: network.quant_conv(network.encoder(images))
-
-
-def _decode_with(network: Any) -> Any:
-    return lambda latents: network.decoder(network.post_quant_conv(latents))
 
 
 def _network(sizes: Sizes, setting: Setting) -> Any:

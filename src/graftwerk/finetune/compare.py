@@ -150,7 +150,10 @@ class Comparison:
         self._others = other_items(problem.examples.kind, problem.examples.items[0])
         encode_frozen = problem.base.encoder()
         self._frozen = encode_frozen(self._others, ignore)
-        _warm_up()
+        # large libraries are imported first, so that they do not count toward a method's time
+        import peft  # noqa: F401
+        import sklearn.linear_model  # noqa: F401
+
         test = problem.split.test.tolist()
         self._test_items = [problem.examples.items[location] for location in test]
 
@@ -255,12 +258,6 @@ class Comparison:
 
     def _measure_before(self, encode_items: Encode) -> tuple[float | None, float | None]:
         return (None, None) if self._before is None else self._before.measure(encode_items)
-
-
-def _warm_up() -> None:
-    """Import large libraries first, so that they do not count toward a method's time."""
-    import peft  # noqa: F401
-    import sklearn.linear_model  # noqa: F401
 
 
 def _mix(tuning: Tuning, tuned: Mapping[str, Tensor], share: float) -> None:

@@ -274,7 +274,8 @@ def open_database(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
     if folder.exists() and not folder.is_dir():
         raise BadFile(f"{folder} is a file, not the folder of an index.", "Name a folder.")
     if not path.is_file():
-        raise _no_index(folder)
+        hint = hint_for(folder, f"Make one: graft index add PATH... --index {folder}")
+        raise BadFile(f"there is no index in {folder}.", hint)
     with storage_errors(folder):
         try:
             return _open(folder)
@@ -295,11 +296,6 @@ def _open(folder: Path, *, immutable: bool = False) -> tuple[sqlite3.Connection,
     except BaseException:
         connection.close()
         raise
-
-
-def _no_index(folder: Path) -> BadFile:
-    hint = hint_for(folder, f"Make one: graft index add PATH... --index {folder}")
-    return BadFile(f"there is no index in {folder}.", hint)
 
 
 def _read_description(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import files, folders
@@ -33,8 +35,6 @@ def _converters() -> Any:
 
 def shapes_of(file: Path) -> Shapes:
     """Return the shapes of the weights in a file, without reading them."""
-    from safetensors import safe_open
-
     with safe_open(str(file), framework="pt") as opened:
         return {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
 
@@ -89,8 +89,6 @@ def read_parts(
     file: Path, folder: Path, encoders: Mapping[str, str]
 ) -> dict[str, dict[str, Tensor]]:
     """Return the weights of each part, named as in its network."""
-    from safetensors.torch import load_file
-
     utils, state = _converters(), load_file(file)
     state = {key: value.float() for key, value in state.items() if value.is_floating_point()}
     try:

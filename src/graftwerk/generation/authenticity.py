@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from PIL import Image, ImageFilter
 from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from .. import files
 from ..blocks.networks import Judge, Judgement, load_judge
@@ -427,8 +428,6 @@ def _real_images(
 
 
 def _saved(readings: dict[str, Readings]) -> bytes:
-    from safetensors.numpy import save
-
     return save(
         {
             f"{name}.{part}": values
@@ -440,8 +439,6 @@ def _saved(readings: dict[str, Readings]) -> bytes:
 
 
 def _load(path: Path, kinds: Sequence[str]) -> dict[str, Readings] | None:
-    from safetensors.numpy import load
-
     try:
         stored = load(path.read_bytes())
         return {

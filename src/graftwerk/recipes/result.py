@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from .. import files, folders
@@ -31,8 +33,6 @@ def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 def save_own(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Write a network of this package inside a working folder; see `models.checkpoint`."""
-    from safetensors.torch import save
-
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
     files.write_plain(folder / WEIGHTS, content)
     files.write_json(folder / "config.json", dict(config))
@@ -61,9 +61,6 @@ def store_in_half(folder: Path) -> None:
     Their configurations still say float32, since that is the precision in which every library then
     computes.
     """
-    from safetensors import safe_open
-    from safetensors.torch import save
-
     for path in sorted(folder.rglob("*.safetensors")):
         with safe_open(path, framework="pt") as stored:
             about = stored.metadata()
@@ -241,8 +238,6 @@ def _reported(training: Mapping[str, Any]) -> str:
 
 def describe_hardware(device: str, processes: int) -> str:
     """Describe the machine of a training."""
-    import torch
-
     if device == "cuda":
         where = torch.cuda.get_device_name()
     else:

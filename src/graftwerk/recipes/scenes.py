@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
@@ -80,8 +81,6 @@ def open_chunks(
         make: computes the rows of a range of scenes.
         monitor: shows progress.
     """
-    from filelock import FileLock
-
     folder = settings().cache / location
     spans = [range(n, min(n + CHUNK, count)) for n in range(0, count, CHUNK)]
     paths = [folder / f"{span.start:08d}-{len(span)}.npy" for span in spans]
@@ -331,8 +330,6 @@ def open_scenes(
         objects: number of objects of each scene; None for any.
         repeats: chance that an object has kind and color of an earlier one.
     """
-    from filelock import FileLock
-
     name = f"{content}-{side}px-world{world}" + (f"-objects{objects}" if objects else "")
     name += f"-repeats{repeats:g}" if repeats else ""
     folder = settings().cache / "scenes" / _renderer() / name

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int64, Shaped
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
@@ -239,8 +241,6 @@ def save(folder: Path, parts: Parts, facts: Facts) -> None:
         NoRoom: the disk is full; earlier checkpoints are intact.
         Damaged: the disk did not store what was written.
     """
-    from safetensors.torch import save as to_bytes
-
     claim(folder)
     target = folder / f"step-{facts.step:08d}"
     with folders.working_folder(target) as working:
@@ -387,8 +387,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path) -> tuple[Parts, Facts]:
-    from safetensors.torch import load as from_bytes
-
     manifest = _read_manifest(path)
     parts: dict[str, dict[str, Tensor]] = {}
     for name, digest in manifest["sha256"].items():

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from graftwerk.forecast.backtest import Calibrated, Origins, backtest, choose_origins
+from graftwerk.forecast.backtest import Origins, backtest, choose_origins
+from graftwerk.forecast.calibrated import Calibrated
 from graftwerk.forecast.candidates import find_seasons
 from graftwerk.forecast.forecasters import History, Quantiles, open_forecaster
 from graftwerk.forecast.network import QUANTILES

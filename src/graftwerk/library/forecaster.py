@@ -17,15 +17,8 @@ from ..adapters.lora import Rank
 from ..adapters.manifest import holds
 from ..adapters.tuned import Method, Tuned, open_tuned, save_tuned
 from ..errors import BadInput
-from ..forecast.backtest import (
-    Calibrated,
-    Nonnegative,
-    Origins,
-    WithCovariates,
-    backtest,
-    choose_origins,
-    without_effect,
-)
+from ..forecast.backtest import Origins, backtest, choose_origins
+from ..forecast.calibrated import Calibrated, Nonnegative, WithCovariates, without_effect
 from ..forecast.candidates import find_seasons
 from ..forecast.forecasters import KIND, History, NetworkForecaster, open_forecaster, tune
 from ..forecast.forecasters import Forecaster as Kernel

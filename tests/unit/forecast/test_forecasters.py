@@ -9,7 +9,7 @@ from scipy import stats
 from tests.unit.forecast.conftest import wave
 
 from graftwerk.errors import BadInput
-from graftwerk.forecast.backtest import Calibrated, WithCovariates
+from graftwerk.forecast.calibrated import Calibrated, WithCovariates
 from graftwerk.forecast.candidates import NAMES, drift, example, seasonal_naive, simple_forecasts
 from graftwerk.forecast.forecasters import (
     FORECASTERS,

@@ -18,13 +18,12 @@ from graftwerk.conditions.kinds import condition_named
 from graftwerk.controlnet.branch import Branch, Shape, make_branch
 from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
 from graftwerk.controlnet.control import Controls, Term
-from graftwerk.data.pixels import to_values
 from graftwerk.diffusion.guidance import Guidance
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
-from graftwerk.diffusion.sampling import Plan, decode, image_seed, sample_batch
+from graftwerk.diffusion.sampling import Plan, decode, image_seed, sample_batch, to_values
 from graftwerk.models.hub import builtin_folder
-from graftwerk.recipes.evaluate import judge_right
+from graftwerk.recipes.diffusion import judge_right
 from graftwerk.recipes.registry import HELD_OUT_WORLD, SIDE
 from graftwerk.recipes.scenes import facts_of_row, open_scenes
 from graftwerk.types import Silent

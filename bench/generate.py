@@ -170,7 +170,7 @@ def measure(size: Size) -> list[str]:
 def judge_interval(count: int) -> list[str]:
     """What the judge sees in images of two objects, guided everywhere and in the interval."""
     from graftwerk.blocks.networks import load_judge
-    from graftwerk.recipes.evaluate import share_of_right
+    from graftwerk.recipes.diffusion import share_of_right
     from graftwerk.recipes.registry import Setting
     from graftwerk.types import Silent
 

@@ -11,13 +11,19 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from graftwerk.data.pixels import stretch
 from graftwerk.diffusion.guidance import GradientGuide, Guidance, Term, guided_by
-from graftwerk.diffusion.inversion import descend, invert_ddim
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.samplers import sample_ddim
-from graftwerk.diffusion.sampling import Plan, decode, encode, sample_batch
+from graftwerk.diffusion.sampling import (
+    Plan,
+    decode,
+    descend,
+    encode,
+    invert_ddim,
+    sample_batch,
+    stretch,
+)
 from graftwerk.generation.authenticity import LIMIT, ImageBatch, open_realism_check
 from graftwerk.generation.guidance_report import chances_of
 from graftwerk.generation.guides import GuideModels, Settings

@@ -19,9 +19,8 @@ import numpy as np
 from graftwerk.conditions.kinds import condition_named
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.convergence import Measurement, Meter, Verdict, from_json, judge
-from graftwerk.controlnet.forecast import reported_forecast
 from graftwerk.controlnet.task import Batch, Pairs
-from graftwerk.controlnet.train import METER, Trained, TrainingJob, train_branch
+from graftwerk.controlnet.train import METER, Trained, TrainingJob, reported_forecast, train_branch
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.models.hub import builtin_folder
 from graftwerk.recipes.control import open_pairs

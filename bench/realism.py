@@ -21,8 +21,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import graftwerk as gw
-from graftwerk.data.pixels import stretch, to_images, to_levels, to_values
-from graftwerk.diffusion.inversion import descend
+from graftwerk.diffusion.sampling import descend, stretch, to_images, to_levels, to_values
 from graftwerk.generation.authenticity import LIMIT, ImageBatch, fakes_of, open_realism_check
 from graftwerk.generation.guidance_report import chances_of
 from graftwerk.generation.guides import GuideModels, Settings

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import graftwerk
 from graftwerk.examples import HANDBOOK
-from graftwerk.search.vector_cache import CACHE
+from graftwerk.search.index import CACHE
 
 SUBJECTS = ("parental leave", "foosball", "a hotel in Zurich", "the pension", "a new laptop")
 RUNS = 20

@@ -19,7 +19,7 @@ from graftwerk import files
 from graftwerk.conditions import kinds
 from graftwerk.conditions.kinds import CONDITIONS
 from graftwerk.errors import GraftError
-from graftwerk.recipes import cached, clip, diffusion, evaluate, judge
+from graftwerk.recipes import cached, clip, diffusion, judge
 from graftwerk.recipes import scenes as stored
 from graftwerk.recipes.registry import HELD_OUT_WORLD, LARGE_SIDE, REPEATS, TRAINING_WORLD
 from graftwerk.recipes.scenes import Chunk
@@ -168,7 +168,7 @@ def main(worker: int, workers: int) -> None:
             ("maps", TRAINING_WORLD, MAPS, repeated),
             ("maps", HELD_OUT_WORLD, HELD_OUT, {}),
             *(("pictures", HELD_OUT_WORLD, HELD_OUT, {"objects": n}) for n in (None, 1, 2, 4)),
-            ("pictures", evaluate._FRESH_WORLD, HELD_OUT, {}),
+            ("pictures", diffusion._FRESH_WORLD, HELD_OUT, {}),
             ("pictures", clip._FAMILIAR_WORLD, _FAMILIAR, {}),
         ]
     )

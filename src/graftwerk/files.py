@@ -167,8 +167,7 @@ def read_sealed_json(path: Path) -> Any:
 
 
 def _checksum_of(content: Mapping[str, Any]) -> str:
-    bare = {key: value for key, value in content.items() if key != _CHECKSUM}
-    return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
+    return sha256_of_json({key: value for key, value in content.items() if key != _CHECKSUM})
 
 
 def append_text(path: Path, content: str) -> None:
@@ -280,6 +279,16 @@ def sha256_of_file(path: Path) -> str:
     require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_json(content: Any) -> str:
+    """Hexadecimal SHA-256 of what JSON can hold, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def size_of(folder: Path) -> int:
+    """Return the total size of all files under a folder, in bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager

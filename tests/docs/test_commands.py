@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from graftwerk.cli.app import SUMMARY, build_app, hide_dash
+from graftwerk.cli.main import SUMMARY, build_app, hide_dash
 from graftwerk.commands import CATALOGUE
 from graftwerk.examples import HANDBOOK, QUESTIONS
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from graftwerk import errors
-from graftwerk.cli import streams
+from graftwerk.cli import progress
 from graftwerk.cli.main import main
 from graftwerk.errors import BadFile, BadInput, Failure, error_of_machine
 from graftwerk.settings import settings
@@ -69,8 +69,8 @@ def test_an_ascii_stdout_gets_the_whole_result(monkeypatch):
     """Words of a user's own that the encoding of standard output lacks."""
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    streams.prepare()
-    with streams.writing():
+    progress.prepare()
+    with progress.writing():
         sys.stdout.write("größe 1\n")
     assert written.getvalue() == b"gr\\xf6\\xdfe 1\n"
 

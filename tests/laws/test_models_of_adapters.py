@@ -7,8 +7,7 @@ from tests import networks, pipelines
 
 import graftwerk as gw
 from graftwerk import folders
-from graftwerk.adapters.manifest import write_bundle
-from graftwerk.adapters.protocol import Adapter
+from graftwerk.adapters.manifest import Adapter, write_bundle
 from graftwerk.controlnet.branch import Shape, weights_of
 from graftwerk.controlnet.checkpoint import write_controlnet
 from graftwerk.controlnet.transformer import new_branch

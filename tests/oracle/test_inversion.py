@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from graftwerk.diffusion.inversion import invert_ddim, residuals
 from graftwerk.diffusion.noise_schedule import karras
 from graftwerk.diffusion.samplers import sample_ddim
+from graftwerk.diffusion.sampling import invert_ddim, residuals
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEAN, DEVIATION = 0.7, 0.5

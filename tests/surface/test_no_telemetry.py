@@ -200,7 +200,7 @@ def test_what_the_user_set_stays() -> None:
 def test_nothing_of_ours_imports_the_library_before() -> None:
     """Whatever module is imported first, the package is, and sets the variables."""
     program = (
-        "import graftwerk.models.onnx_text, os, sys; "
+        "import graftwerk.models.fast_text, os, sys; "
         "print('onnxruntime' in sys.modules, os.environ['ORT_DISABLE_TELEMETRY'])"
     )
     done = subprocess.run(

@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from graftwerk.blocks.scene import scene_from_json
-from graftwerk.commands.calibrate import read_questions
+from graftwerk.commands.search import read_questions
 from graftwerk.data.benchmarks import read_labelled_texts
 from graftwerk.data.documents.sandbox import Reader
 from graftwerk.data.image_folder import read_image_folder

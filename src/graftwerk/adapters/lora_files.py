@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import files
@@ -150,9 +152,6 @@ def _peft_part(folder: Path, trunk: str) -> str:
 
 
 def _read_file(file: Path, networks: Mapping[str, nn.Module], base: str) -> dict[str, Adapter]:
-    from safetensors import safe_open
-    from safetensors.torch import load_file
-
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata() or {}
     state, trunk = load_file(file), _trunk(networks)

@@ -1,4 +1,11 @@
-"""Saved adapters: the adapter's files, and `graft.json`, which names the base model.
+"""The contract of all adapters, and saved ones.
+
+An adapter is a small object that adapts a frozen model to a new use. At zero, the adapted model
+equals the frozen one exactly; removing it leaves the frozen model as it was; it never changes a
+frozen weight; and it refuses another base model by name. `tests/laws/` verifies this for the
+public objects.
+
+Saved are the adapter's files, and `graft.json`, which names the base model.
 
 The two sides of the interface:
 
@@ -14,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from .. import files, folders
 from ..errors import BadFile, BadInput, Damaged, GraftError, WrongBase
@@ -209,3 +216,40 @@ def _require_whole(folder: Path, hashes: Mapping[str, str]) -> None:
             raise Damaged(f"{folder} lacks {name}.", "Copy the whole folder again.")
         if files.sha256_of_file(path) != digest:
             raise Damaged(f"{path} does not match its hash.", "Copy it again, or make it again.")
+
+
+Socket = Literal["output", "weights", "input", "score", "activations"]
+Frozen = TypeVar("Frozen")
+
+
+@runtime_checkable
+class Adapter(Protocol[Frozen]):
+    """Adapts a frozen object: `pipe.with_(adapter)` calls `adapter.apply(pipe)`.
+
+    Attributes:
+        name: one word, for example `lora`.
+        socket: where in the network it acts.
+    """
+
+    @property
+    def name(self) -> str:
+        """See the attributes."""
+        ...
+
+    @property
+    def socket(self) -> Socket:
+        """See the attributes."""
+        ...
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether `apply` changes nothing."""
+        ...
+
+    def apply(self, frozen: Frozen) -> Frozen:
+        """Return the adapted object; at zero it equals `frozen` exactly."""
+        ...
+
+    def remove(self, steered: Frozen) -> Frozen:
+        """Undo `apply`: return the object that was passed to it."""
+        ...

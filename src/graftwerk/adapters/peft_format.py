@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from .. import files
@@ -139,8 +141,6 @@ def join(parts: Sequence[tuple[Adapter, float]]) -> Adapter:
 
 def write_adapter(folder: Path, adapter: Adapter, base_name: str, part: str | None = None) -> None:
     """Write the files of peft, and of diffusers if `part` is given, into a `working_folder`."""
-    from safetensors.torch import save as to_bytes
-
     tensors = {
         f"{path}.lora_{half}.weight": tensor.detach().cpu().contiguous()
         for path, pair in adapter.pairs.items()
@@ -219,8 +219,6 @@ def read_adapter(folder: Path) -> Adapter:
             f"{folder} has no {WEIGHTS}; it {reason}.", "Save the adapter again with peft."
         )
     check_safetensors(weights)
-
-    from safetensors.torch import load_file
 
     parts: dict[str, dict[str, Tensor]] = {}
     magnitudes = {}

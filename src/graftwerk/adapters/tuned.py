@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from .. import files, folders
@@ -206,8 +208,6 @@ def save_tuned(
     Raises:
         BadFile, NoRoom: the folder contains something else, or cannot be written.
     """
-    from safetensors.torch import save as to_bytes
-
     content = {"method": tuned.method, "share": tuned.share, "about": tuned.describe(), **about}
     with folders.working_folder(folder, lambda path: is_replaceable(path, kind)) as working:
         if tuned.steer is not None:
@@ -228,8 +228,6 @@ def open_tuned(
         WrongBase: the base model is not the one it was fitted on; the message names both.
         Damaged: a file does not match its checksum.
     """
-    from safetensors.torch import load_file
-
     folder = Path(name).expanduser().absolute()
     bundle = read_bundle(folder, kind)
     require_reachable(bundle.base_name, "--model")

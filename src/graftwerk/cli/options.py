@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from ..commands import Command
 from ..requests.base import OptionGroup, Request, holds_path, is_positional
-from .app import FACE, STANDARD_INPUT, Invoke, OutputOptions
+from .main import FACE, STANDARD_INPUT, Invoke, OutputOptions
 
 _ARGUMENTS = Group.create_default_arguments()
 _OWN = Group("Options", sort_key=1)

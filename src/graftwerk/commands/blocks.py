@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import folders
+from .. import files, folders
 from ..blocks.captions import caption_of
 from ..blocks.map_images import sheet_of, write_dataset
 from ..blocks.renderer import render
@@ -50,7 +50,7 @@ def run_blocks_render(request: BlocksRender, monitor: Monitor) -> BlocksData:
             )
             for finished in written:
                 monitor.advance(finished)
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            size = files.size_of(folder)
     except Cancelled as error:
         raise Cancelled(error.message, f"{target} was not written.") from error
     seconds = time.perf_counter() - began

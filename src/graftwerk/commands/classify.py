@@ -71,7 +71,9 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
     images = (
         encoder if own and isinstance(encoder, ImageEncoder) else zero_shot.require_joint(encoder)
     )
-    retained = _retained_fit(request, images)
+    retained = None
+    if request.calibration is not None and request.calibrate is None:
+        retained = zero_shot.read_fit(request.calibration, images)
     if own:
         if given:
             raise BadInput(
@@ -184,12 +186,6 @@ def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
     if request.calibrate is None:
         raise BadInput("no image was named.", "Name image files, or folders of them.")
     return [], []
-
-
-def _retained_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None:
-    if request.calibration is None or request.calibrate is not None:
-        return None
-    return zero_shot.read_fit(request.calibration, encoder)
 
 
 def _choose_templates(

@@ -18,10 +18,9 @@ from .. import conditions, files, folders
 from ..adapters.manifest import is_replaceable, write_bundle
 from ..blocks.sampling import sample_scene
 from ..conditions.base import PERCEPTION, maps_of_scene
-from ..conditions.estimators import ESTIMATED, ESTIMATOR_ADVICE
+from ..conditions.estimators import ESTIMATED, ESTIMATOR_ADVICE, hed_strength, load_hed
 from ..conditions.kinds import CONDITIONS, canny, condition_named
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
-from ..conditions.soft_edges import hed_strength, load_hed
 from ..controlnet import results
 from ..data.benchmarks import BoundaryData
 from ..data.image_inputs import as_image
@@ -381,7 +380,7 @@ def run_control_export(request: ControlExport, monitor: Monitor) -> results.Cont
         model=request.model,
         pipeline=str(locate(request.model)),
         parameters=sum(weight.numel() for weight in branch.parameters()),
-        bytes=sum(path.stat().st_size for path in out.iterdir()),
+        bytes=files.size_of(out),
     )
 
 

@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import files, folders
 from ..data.inputs import read_inputs
@@ -36,9 +36,7 @@ from .policy import run_fit_policy
 from .predictions import of_every_row, report, require_out
 
 if TYPE_CHECKING:
-    from ..adapters.lora import Rank
-    from ..finetune.lora_training import LoraTraining
-    from ..training.session import Plan
+    from ..finetune.lora_training import LoraJob, LoraTraining
 
 _UNUSED: dict[str, tuple[str, ...]] = {"auto": ("steps", "caption")}  # without effect
 _UNUSED["lora"] = (*_UNUSED["auto"], "rates", "minutes")
@@ -207,96 +205,86 @@ def _not_read(field: str, task: str) -> BadInput:
 
 
 def _from_images(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
-    from ..finetune.lora_diffusion import TrainingJob, train_on_images
+    from ..finetune.lora_diffusion import train_on_images
 
     begin = time.perf_counter()
-    job = TrainingJob(
-        pictures=Path(request.data),
-        caption=request.caption,
-        model=request.model or DEFAULT_PIPELINE,
-        out=request.out,
-        rank=_rank_of(request),
-        plan=_plan_of(request),
-        seed=request.seed,
-        device=request.device,
-    )
+    job = _job_of(request, request.model or DEFAULT_PIPELINE)
     trained, shown, size = train_on_images(job, monitor)
-    left_out = [LeftOut(name=name, reason=reason) for name, reason in shown.left_out.items()]
-    return _report(request, job.model, trained, size).model_copy(
-        update={
-            "items": len(shown.pictures),
-            "left_out": left_out,
-            "seconds": time.perf_counter() - begin,
-        }
+    return _report(
+        request,
+        job,
+        trained,
+        items=len(shown.pictures),
+        left_out=[LeftOut(name=name, reason=reason) for name, reason in shown.left_out.items()],
+        perplexity_before=None,
+        perplexity_after=None,
+        bytes=size,
+        seconds=time.perf_counter() - begin,
     )
 
 
 def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
-    from ..finetune.lora_language import TrainingJob, train_on_text
+    from ..finetune.lora_language import train_on_text
 
     begin = time.perf_counter()
     if request.model is None:
         raise BadInput("no language model is named.", "Name its folder with --model.")
-    job = TrainingJob(
-        text=Path(request.data),
-        model=request.model,
-        out=request.out,
-        rank=_rank_of(request),
-        plan=_plan_of(request),
-        seed=request.seed,
-        device=request.device,
-    )
+    job = _job_of(request, request.model)
     trained, tokens, sample, size = train_on_text(job, monitor)
-    return _report(request, request.model, trained, size).model_copy(
-        update={
-            "items": len(tokens.learned),
-            "perplexity_before": math.exp(trained.change.before),
-            "perplexity_after": math.exp(trained.change.after),
-            "prompt": sample.prompt,
-            "text_before": sample.before,
-            "text_after": sample.after,
-            "seconds": time.perf_counter() - begin,
-        }
+    return _report(
+        request,
+        job,
+        trained,
+        items=len(tokens.learned),
+        left_out=[],
+        perplexity_before=math.exp(trained.change.before),
+        perplexity_after=math.exp(trained.change.after),
+        prompt=sample.prompt,
+        text_before=sample.before,
+        text_after=sample.after,
+        bytes=size,
+        seconds=time.perf_counter() - begin,
     )
 
 
-def _report(request: LoraTrain, model: str, trained: "LoraTraining", size: int) -> LoraTrainResult:
+def _report(
+    request: LoraTrain, job: "LoraJob", trained: "LoraTraining", **found: Any
+) -> LoraTrainResult:
     change = trained.change
     return LoraTrainResult(
         out=str(request.out),
         task=request.task,
-        model=model,
-        items=0,
-        left_out=[],
+        model=job.model,
         loss_before=change.before,
         loss_after=change.after,
         gain=change.gain,
         gain_low=change.gain - change.margin,
         gain_high=change.gain + change.margin,
-        perplexity_before=None,
-        perplexity_after=None,
         parameters=trained.parameters,
         layers=trained.layers,
         steps=trained.outcome.step,
-        bytes=size,
-        seconds=0.0,
+        **found,
     )
 
 
-def _rank_of(request: LoraTrain) -> "Rank":
+def _job_of(request: LoraTrain, model: str) -> "LoraJob":
     from ..adapters.lora import Rank
-
-    targets = tuple(request.targets) or None
-    return Rank(request.rank, request.alpha, request.dropout, targets)
-
-
-def _plan_of(request: LoraTrain) -> "Plan":
+    from ..finetune.lora_training import LoraJob
     from ..training.session import Plan
 
-    return Plan(
-        steps=request.steps,
-        batch=request.batch,
-        learning_rate=request.learning_rate,
-        warm_up=max(1, min(20, request.steps // 10)),
-        average_decay=0.98,
+    return LoraJob(
+        data=Path(request.data),
+        model=model,
+        out=request.out,
+        rank=Rank(request.rank, request.alpha, request.dropout, tuple(request.targets) or None),
+        plan=Plan(
+            steps=request.steps,
+            batch=request.batch,
+            learning_rate=request.learning_rate,
+            warm_up=max(1, min(20, request.steps // 10)),
+            average_decay=0.98,
+        ),
+        seed=request.seed,
+        device=request.device,
+        caption=request.caption,
     )

@@ -14,9 +14,9 @@ from ..data.tables import reading_of
 from ..data.tables.numbers import rounded
 from ..errors import BadInput, UnknownName
 from ..forecast.backtest import plot_forecast
+from ..forecast.forecasters import KIND
 from ..forecast.results import BacktestRow, ForecastResult
 from ..forecast.series import Series, read_series
-from ..forecast.tune import KIND
 from ..library.forecaster import Forecaster, ForecastValues
 from ..requests.finetune import Forecast
 from ..types import Monitor, note_unused, report_reading

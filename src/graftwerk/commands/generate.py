@@ -245,8 +245,8 @@ def _groups(request: Generate, record: provenance.Record | None, job: "Job") -> 
 def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     """Run the realism checks."""
     began = time.perf_counter()
-    from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
+    from ..diffusion.sampling import stretch
     from ..generation.authenticity import LIMIT, draws_blocks, open_realism_check
     from ..generation.guidance_report import chances_of
     from ..generation.guides import GuideModels, Settings

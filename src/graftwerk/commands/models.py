@@ -22,13 +22,13 @@ from ..models.checkpoint import (
     read_object,
 )
 from ..models.encoders import load_encoder, model_folder
+from ..models.fast_text import StaticEncoder
 from ..models.fetching import FETCHABLE, fetchable, is_fetched
 from ..models.fetching.fetch import fetch_model
 from ..models.hub import BUILTIN, loading
 from ..models.image_encoder import ImageEncoder
 from ..models.language.local import load_language_model
 from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
-from ..models.static_encoder import StaticEncoder
 from ..models.text_encoder import Recipe, TextEncoder, read_recipe
 from ..models.transformers import causal_class
 from ..requests.models import ModelsFetch, ModelsInfo, ModelsList
@@ -129,7 +129,7 @@ def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
 
 def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
     from ..blocks.networks import load_judge, load_perception
-    from ..conditions.soft_edges import load_hed
+    from ..conditions.estimators import load_hed
     from ..diffusion.noisy_classifier import load_noise_aware
     from ..diffusion.pipeline import load_part
     from ..forecast.candidates import LEADS
@@ -305,6 +305,6 @@ def run_models_fetch(request: ModelsFetch, monitor: Monitor) -> FetchedModel:
         packages=entry.packages,
         changed=entry.changed,
         fetched_now=not there,
-        bytes=sum(path.stat().st_size for path in folder.iterdir()),
+        bytes=files.size_of(folder),
         seconds=time.perf_counter() - began,
     )

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import folders
+from .. import files, folders
 from ..adapters.tuned import require_free
 from ..errors import BadInput, BadValue
 from ..library.policy import HELD_OUT, SHARED, Policy
 from ..policy.episodes import read_episodes, require_film, write_film
+from ..policy.network import KIND
 from ..policy.results import EpisodeShown, EpisodesWritten, PolicyEvaluation, PolicyFit
-from ..policy.tune import KIND
 from ..policy.world import FPS, FRAMES, TOLERANCE, Robot, Task, of_policy, record, roll_out
 from ..requests.base import DEFAULT_POLICY
 from ..requests.finetune import Fit
@@ -42,7 +42,7 @@ def run_blocks_episodes(request: BlocksEpisodes, monitor: Monitor) -> EpisodesWr
         episodes=request.count,
         frames=frames,
         fps=FPS,
-        bytes=sum(path.stat().st_size for path in target.rglob("*") if path.is_file()),
+        bytes=files.size_of(target),
         seconds=time.perf_counter() - began,
     )
 
@@ -146,6 +146,6 @@ def run_fit_policy(request: Fit, monitor: Monitor) -> PolicyFit:
         error_of_mean=found.mean,
         share=found.tuned.share,
         parameters=found.tuned.parameters,
-        bytes=sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
+        bytes=files.size_of(out),
         seconds=time.perf_counter() - began,
     )

@@ -1,27 +1,39 @@
-"""`graft search` and `graft index`: find passages and images, and manage indexes.
+"""Find passages and images, manage and calibrate indexes, embed.
 
 Images among the hits can be written as a contact sheet.
 """
 
+import io
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..data.images import open_image, write_image
+import numpy as np
+
+from .. import files, folders, limits
+from ..data.columns import ColumnChoice
+from ..data.dataset import ImageArray, Item, Kind
+from ..data.images import ImageNotes, open_image, write_image
+from ..data.inputs import read_inputs
+from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
 from ..errors import BadFile, BadInput, LimitExceeded, UnknownName, WriterFailed
+from ..library.encoder import load_encoder
 from ..library.index import Index
 from ..metrics.plots import image_sheet
-from ..rag.results import Answer, ChatResult
+from ..models.encoders import suited_encoder
+from ..rag.evidence import LEAST_QUESTIONS
+from ..rag.results import Answer, Calibration, ChatResult
 from ..requests import search
 from ..search.index import open_index
-from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
-from ..types import Monitor
+from ..search.results import Embedding, Hit, IndexChange, IndexCheck, IndexState, SearchResult
+from ..types import Monitor, Vectors, report_reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
 
 _SIDE, _GAP = 192, 8  # pixels: side of an image, gap between two
 _MOST = 100  # maximum number of images on a contact sheet
@@ -147,3 +159,132 @@ def _questions(typed: bool) -> Iterator[str]:
         for raw in sys.stdin.buffer:
             if line := raw.decode("utf-8", "replace").strip("\ufeff \t\r\n"):
                 yield line
+
+
+_FORM = 'Write one object a line: {"question": "...", "answerable": true}'
+
+
+def run_calibrate(request: search.Calibrate, monitor: Monitor) -> Calibration:
+    """Measure the evidence for every question and store the threshold in the index."""
+    questions = read_questions(request.file, reading_of(request))
+    with Index(request.index, device=request.device) as index:
+        return index.calibrate(
+            [question for question, answerable in questions if answerable],
+            [question for question, answerable in questions if not answerable],
+            false_answer_rate=request.false_answer_rate,
+            source=f"this index's own calibration ({request.file.name})",
+            monitor=monitor,
+        )
+
+
+def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[tuple[str, bool]]:
+    """Read a file of questions, each with whether the documents answer it."""
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
+    limits.require_file_size(path, limits.JSON_FILE, "question file")
+    try:
+        table = read_table(path, reading) if is_table(path) else None
+    except BadFile:
+        raise
+    except BadInput as error:
+        raise BadInput(f"{path} has 0 answerable questions: {error.message}", _FORM) from error
+    if table is None or not {"question", "answerable"} <= set(table.columns):
+        raise BadInput(f"{path} has no columns question and answerable.", _FORM)
+    rows = zip(table.places, table.columns["question"], table.columns["answerable"], strict=True)
+    questions = [
+        _question(text, predicted, f"{path}, {location}") for location, text, predicted in rows
+    ]
+    for requested, word in ((True, "answerable"), (False, "unanswerable")):
+        count = sum(answerable is requested for _, answerable in questions)
+        if count < LEAST_QUESTIONS:
+            raise BadInput(
+                f"{path} has {count} {word} questions; at least {LEAST_QUESTIONS} are needed.",
+                "Add more of them; with 100 of each kind the promise is worth something.",
+            )
+    return questions
+
+
+def _question(text: Any, predicted: Any, where: str) -> tuple[str, bool]:
+    answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
+    if not isinstance(text, str) or not text.strip() or answerable is None:
+        shown = f"{text!r}, {predicted!r}"[:80]
+        raise BadInput(f"{where}: {shown} is not a labeled question.", _FORM)
+    if len(text) > limits.QUESTION_CHARACTERS:
+        raise BadInput(
+            f"{where}: a question of {len(text):,} characters; at most "
+            f"{limits.QUESTION_CHARACTERS:,} are read.",
+            "Shorten it.",
+        )
+    return text, answerable
+
+
+_TRUTH = {"true": True, "false": False}
+
+
+def run_embed(request: search.Embed, monitor: Monitor) -> Embedding:
+    """Embed the inputs in order."""
+    write = _writer(request.out) if request.out is not None else None
+    folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
+    name = suited_encoder(request, request.inputs, monitor)
+    encoder = load_encoder(name, layer=request.layer, device=request.device)
+    reads: frozenset[Kind] = frozenset(encoder.reads)
+    requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))
+    read = read_inputs(request.inputs, requested, f"encoder {encoder.name}", strict=True)
+    inputs = read.names
+    report_reading(read.tables, read.notes, monitor)
+    monitor.start("embedding", len(inputs))
+    converted = ImageNotes()
+    items = (_open(item, converted) for item in read.items)
+    vectors = encoder.encode(items, role=request.role, monitor=monitor)
+    converted.report(monitor)
+    if request.out is not None and write is not None:
+        files.write_bytes(request.out, write(inputs, vectors))
+    return Embedding(
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        dimension=encoder.dimension,
+        count=len(inputs),
+        out=None if request.out is None else str(request.out),
+        tables=list(read.tables),
+        notes=list(read.notes),
+        vectors=vectors.tolist() if request.out is None else None,
+    )
+
+
+def _open(item: Item, converted: ImageNotes) -> "str | Image":
+    if isinstance(item, str):
+        return item
+    assert isinstance(item, ImageArray)  # noqa: S101  series are not asked for
+    opened = item.decode()
+    converted.add(opened.notes)
+    return opened.image
+
+
+def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:
+    """Return the function that writes the format given by the extension of `path`."""
+    known = {".npy": _as_npy, ".parquet": _as_parquet}
+    if path.suffix not in known:
+        raise UnknownName("ending of the output file", path.suffix, known)
+    return known[path.suffix]
+
+
+def _as_npy(inputs: Sequence[str], vectors: Vectors) -> bytes:  # noqa: ARG001
+    buffer = io.BytesIO()
+    np.save(buffer, vectors, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _as_parquet(inputs: Sequence[str], vectors: Vectors) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    # Arrow does not accept lone surrogates, which occur in some file names.
+    names = [value.encode("utf-8", "replace").decode() for value in inputs]
+    flat = pyarrow.array(np.ascontiguousarray(vectors).reshape(-1))
+    columns = {
+        "input": pyarrow.array(names, pyarrow.string()),
+        "vector": pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+    }
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
+    return buffer.getvalue()

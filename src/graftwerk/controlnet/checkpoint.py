@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from diffusers import ControlNetModel
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from .. import files
@@ -49,8 +50,6 @@ def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
     Raises:
         BadFile: that class cannot represent the branch.
     """
-    from safetensors.torch import save
-
     if not is_controlnet(branch, network):
         raise BadFile(
             "this branch is not a ControlNetModel: it is light, joined to the middle alone, has "
@@ -69,8 +68,6 @@ def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
 
 def write_own(folder: Path, branch: Branch, base: Mapping[str, str], condition: str | None) -> None:
     """Write the trained weights in Graftwerk's own format inside a `working_folder`."""
-    from safetensors.torch import save
-
     learned = {n: w.detach().cpu().contiguous() for n, w in weights_of(branch).items()}
     files.write_plain(folder / _OWN, save(learned, {"format": "pt"}))
     config = {
@@ -254,8 +251,6 @@ def _plain(value: Any) -> Any:
 
 
 def _read_own(folder: Path, config: Mapping[str, Any], network: Any) -> Branch:
-    from safetensors.torch import load_file
-
     path = folder / _OWN
     if not path.is_file():
         raise BadFile(f"{folder} lacks its weights {path.name}.", "Copy the whole folder again.")

@@ -15,8 +15,8 @@ from ..conditions.base import Condition, Read
 from ..conditions.fidelity import looks_finished
 from ..conditions.kinds import condition_named
 from ..data.images import ImageNotes
-from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.sampling import fit, stack, to_values
 from ..errors import BadInput
 from ..models.checkpoint import read_object
 from ..requests.generate import ControlMode

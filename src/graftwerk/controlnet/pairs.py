@@ -19,9 +19,9 @@ from ..conditions.base import Condition
 from ..data.dataset import ImageArray
 from ..data.image_folder import CONDITION, METADATA, CaptionedImages
 from ..data.images import ImageNotes
-from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
+from ..diffusion.sampling import fit, to_values
 from ..errors import BadFile, BadInput, few
 from ..text_safety import counted
 from ..types import Monitor

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,14 +17,14 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..data.pixels import to_values
 from ..diffusion.checkpoint import open_pipeline
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
+from ..diffusion.sampling import to_values
 from ..diffusion.unet import Controllable, Inputs, prompt_inputs, run_with
 from ..errors import BadInput
 from ..training.session import Precision
-from ..training.state import arithmetic
+from ..training.state import arithmetic, in_order
 from .branch import Branch, weights_of
 
 DROPPED = 0.5  # share of prompts left out, as the paper does
@@ -140,8 +139,9 @@ class ControlTask:
     def batch(self, first: int, count: int) -> Batch:
         """Pairs in an order that changes in each epoch; some prompts are dropped."""
         items = range(first, first + count)
+        numbers = in_order(len(self._pairs), first, count, self._seed)
         predicted = np.array([self._draw(2, item) >= self._dropped for item in items])
-        return self._pairs.take(self._numbers(first, count), predicted)
+        return self._pairs.take(numbers, predicted)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean over the batch, with training steps sampled uniformly."""
@@ -155,20 +155,6 @@ class ControlTask:
     def _draw(self, purpose: int, item: int) -> float:
         seeds = np.random.SeedSequence(self._seed, spawn_key=(purpose, item))
         return float(np.random.default_rng(seeds).random())
-
-    def _numbers(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
-        size = len(self._pairs)
-        found = [
-            _order(size, item // size, self._seed)[item % size]
-            for item in range(first, first + count)
-        ]
-        return np.array(found, dtype=np.int64)
-
-
-@lru_cache(maxsize=2)
-def _order(size: int, epoch: int, seed: int) -> Int64[np.ndarray, " n"]:
-    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
-    return generator.permutation(size)
 
 
 SHARE = 0.1  # of the branch's learning rate: the decoder knows what it does, the branch does not

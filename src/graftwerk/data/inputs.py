@@ -132,7 +132,8 @@ def _item(
         if isinstance(text, LeftOut):
             raise BadInput(f"{value!r} cannot be used: {text.reason}", "Fix it or leave it out.")
         return text
-    raise BadInput(f"{reader} reads {_kinds(reads)}, and {value!r} is {_what(value)}.", hint)
+    kinds = " and ".join(KIND_WORDS[kind] for kind in sorted(reads, reverse=True))
+    raise BadInput(f"{reader} reads {kinds}, and {value!r} is {_what(value)}.", hint)
 
 
 def _what(value: str) -> str:
@@ -141,10 +142,6 @@ def _what(value: str) -> str:
     if os.path.isdir(value):  # noqa: PTH112
         return "a folder"
     return "an image" if is_image_path(value) else "a file of another kind"
-
-
-def _kinds(reads: frozenset[Kind]) -> str:
-    return " and ".join(KIND_WORDS[kind] for kind in sorted(reads, reverse=True))
 
 
 def _hint(reads: frozenset[Kind]) -> str:

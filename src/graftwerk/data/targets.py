@@ -240,7 +240,8 @@ def split(examples: Examples, targets: Targets, seed: int, test: float, validati
     first: dict[str, int] = {}
     for location, key in enumerate(examples.keys):
         first.setdefault(key, location)
-    strata = _strata(targets)
+    apart = targets.task != "number"
+    strata = [str(value) if apart else "" for value in targets.values.tolist()]
     groups: dict[str, list[str]] = {}
     for key, location in first.items():
         groups.setdefault(strata[location], []).append(key)
@@ -276,12 +277,6 @@ def balance(targets: Targets, locations: Locations) -> dict[str, int]:
         found = Counter(values.tolist())
         counts = {label: found[n] for n, label in enumerate(targets.labels)}
     return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
-
-
-def _strata(targets: Targets) -> list[str]:
-    if targets.task == "number":
-        return [""] * len(targets.values)
-    return [str(value) for value in targets.values.tolist()]
 
 
 def _share(count: int, share: float) -> int:

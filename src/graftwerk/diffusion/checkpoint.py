@@ -5,8 +5,6 @@ built; a folder that asks for any other code is refused by name. The image sizes
 read from its configurations, without its networks.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 
 from .. import folders
 from ..errors import BadFile, BadInput
-from ..files import sha256_of_file
+from ..files import sha256_of_file, sha256_of_json
 from ..models import checkpoint
 from ..models.hub import locate
 
@@ -153,7 +151,7 @@ class PipelineFolder:
             parts["file"] = sha256_of_file(self.file)
         settings = {key: value for key, value in self.index.items() if key != "_diffusers_version"}
         content = {"parts": parts, "scheduler": dict(self.scheduler), "index": settings}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return sha256_of_json(content)
 
 
 def tokenizer_of(encoder: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import diffusers
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import BadFile, BadInput, UnknownName
@@ -91,8 +92,6 @@ def _fill_tables(network: nn.Module, network_class: Any, config: Mapping[str, An
 
 
 def _read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
     state: dict[str, Tensor] = {}
     for file in checkpoint.weight_files(folder):
         state |= {key: value.to(dtype) for key, value in load_file(file).items()}

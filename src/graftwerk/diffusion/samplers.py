@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import BadInput
-from ..requests.sampling import require_sampler
+from ..requests.generate import require_sampler
 from ..types import Denoiser
 from .noise_schedule import Noise
 

@@ -1,19 +1,29 @@
-"""Generate images in batches, decode them, and arrange them in a contact sheet."""
+"""Generate images in batches, decode them, and arrange them in a contact sheet; and go back.
+
+Images of Pillow, arrays of bytes and tensors of values from 0 to 1 are converted here as well.
+
+- `invert_ddim` goes from an image back to the noise that a sampler would generate it from.
+- `residuals` measures how well a denoiser reconstructs an image from noised versions of it.
+- `descend` is gradient descent on an input, the general but slow method to obtain a target output
+  from a network. If the space of inputs is not well-behaved, it finds inputs that only the network
+  takes for the target (Szegedy et al., "Intriguing properties of neural networks", 2013).
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..data.pixels import to_images, to_levels, to_values
-from ..errors import Failure
+from ..allocation import reused_memory
+from ..errors import BadInput, Failure
 from ..metrics.plots import image_sheet
 from ..types import Denoiser
 from .flow import guided_flow
@@ -247,3 +257,158 @@ def contact_sheet(images: Sequence[ImageArray]) -> ImageArray:
 def film_strip(images: Sequence[ImageArray]) -> ImageArray:
     """Arrange images of one size in one row on white."""
     return image_sheet(images, len(images), gap=_SHEET_GAP)
+
+
+Batch = Float[Tensor, "b c h w"]
+
+
+def invert_ddim(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    refinements: int = 3,
+    advance: Callable[[], None] | None = None,
+) -> Batch:
+    """Return the noise from which `samplers.sample_ddim` (eta 0) generates `x`.
+
+    DDIM inversion (Song, Meng, Ermon, "Denoising Diffusion Implicit Models", 2020, section 4.3)
+    follows the probability-flow equation upwards with Euler's method and takes the slope at the
+    start of a step; the sampler takes it at the step's other end. So each step is refined: the
+    slope is computed again at the previous estimate, which converges to the inverse of the
+    sampler's step (a fixed-point iteration, as in Pan et al., "Effective Real Image Editing with
+    Accelerated Iterative Diffusion Inversion", 2023).
+
+    Args:
+        denoise: the model.
+        x: clean images or latents.
+        sigmas: noise levels of the sampler, decreasing to 0; they are traversed backwards.
+        refinements: additional evaluations per step; 0 is the plain inversion.
+        advance: called after every step; it may raise to stop.
+    """
+    for before, sigma in pairwise(reversed(sigmas)):
+        # there is no slope at level 0: use that of the next level
+        slope = (x - denoise(x, before or sigma)) / (before or sigma)
+        ahead = x + slope * (sigma - before)
+        for _ in range(refinements):
+            ahead = x + (ahead - denoise(ahead, sigma)) / sigma * (sigma - before)
+        x = ahead
+        if advance is not None:
+            advance()
+    return x
+
+
+def residuals(
+    denoise: Denoiser,
+    clean: Float[Tensor, "b c h w"],
+    sigmas: Sequence[float],
+    generator: torch.Generator,
+    draws: int = 2,
+) -> Float[Tensor, "b levels"]:
+    """Return the log mean squared error of the denoiser on each row, at each noise level.
+
+    With these, a diffusion model is also a classifier (Li et al., "Your Diffusion Model is Secretly
+    a Zero-Shot Classifier", 2023): its error is small on images like those it was trained on.
+    """
+    found = []
+    with torch.no_grad():
+        for sigma in sigmas:
+            errors = []
+            for _ in range(draws):
+                noise = torch.randn(clean.shape[1:], generator=generator).to(clean)
+                error = denoise(clean + sigma * noise, sigma) - clean
+                errors.append(error.square().mean(dim=(1, 2, 3)))
+            found.append(torch.stack(errors).mean(dim=0).log())
+    return torch.stack(found, dim=1)
+
+
+Loss = Callable[[Batch], Float[Tensor, " b"]]
+
+
+def descend(
+    start: Batch,
+    loss: Loss,
+    steps: int,
+    rate: float,
+    *,
+    bounds: tuple[float, float] | None = None,
+    watch: Callable[[int, Batch, Float[Tensor, " b"]], None] | None = None,
+) -> Batch:
+    """Minimize the loss of each row independently with Adam.
+
+    Args:
+        start: initial input.
+        loss: one number per row, differentiable.
+        steps: gradient steps.
+        rate: learning rate.
+        bounds: minimum and maximum value; None for none.
+        watch: called with the step's number from 0, the input and its losses, and once more after
+            the last step; it may raise to stop.
+
+    Raises:
+        BadInput: the loss is not finite or has no gradient.
+    """
+    with torch.inference_mode(False), torch.enable_grad(), reused_memory():
+        x = start.clone().detach().requires_grad_()
+        optimizer = torch.optim.Adam([x], lr=rate)
+        for number in range(steps + 1):
+            values = loss(x)
+            if not bool(torch.isfinite(values).all()):
+                raise BadInput(
+                    f"the loss is not finite at step {number}.", "Take a smaller --rate."
+                )
+            if watch is not None:
+                watch(number, x.detach(), values.detach())
+            if number == steps:
+                break
+            if not values.requires_grad:
+                raise BadInput(
+                    "the loss has no gradient: it does not depend on the input in a way that "
+                    "PyTorch can differentiate.",
+                    "Compute it with PyTorch's operations alone.",
+                )
+            optimizer.zero_grad()
+            torch.autograd.backward(values.sum())
+            optimizer.step()
+            if bounds is not None:
+                with torch.no_grad():
+                    x.clamp_(*bounds)
+    return x.detach()
+
+
+def to_values(levels: UInt8[np.ndarray, "b y x 3"]) -> Float[Tensor, "b 3 y x"]:
+    """Convert bytes to values from 0 to 1, channels first."""
+    # a copy, as arrays from Pillow are not writable and PyTorch warns about them
+    return torch.from_numpy(np.array(levels, order="C")).permute(0, 3, 1, 2).float() / 255
+
+
+def to_levels(values: Float[Tensor, "b k y x"]) -> UInt8[np.ndarray, "b y x k"]:
+    """Convert values from 0 to 1 to the nearest bytes, channels last."""
+    levels = (values * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return np.ascontiguousarray(levels.cpu().numpy())
+
+
+def to_images(levels: UInt8[np.ndarray, "b y x k"]) -> list[Image.Image]:
+    """Convert arrays to images; arrays with one channel become gray images."""
+    return [Image.fromarray(row[..., 0] if row.shape[-1] == 1 else row) for row in levels]
+
+
+def stack(images: Sequence[Image.Image]) -> UInt8[np.ndarray, "b y x 3"]:
+    """Stack images of equal size, in RGB."""
+    return np.stack([np.asarray(image.convert("RGB")) for image in images])
+
+
+def fit(image: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Center-crop an image to the aspect ratio of a size, and scale it to that size."""
+    size = (width, height)
+    return np.asarray(ImageOps.fit(image.convert("RGB"), size, Image.Resampling.LANCZOS))
+
+
+def stretch(
+    images: Sequence[Image.Image], size: tuple[int, int], crop: bool = False
+) -> UInt8[np.ndarray, "b y x 3"]:
+    """Scale images to one width and height; center-crop them first, or ignore aspect ratios."""
+    rows, how = [image.convert("RGB") for image in images], Image.Resampling.BICUBIC
+    if crop:
+        return stack([row if row.size == size else ImageOps.fit(row, size, how) for row in rows])
+    return stack([row if row.size == size else row.resize(size, how) for row in rows])

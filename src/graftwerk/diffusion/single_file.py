@@ -5,7 +5,6 @@ networks. The architecture is read from configurations next to the file, or infe
 shapes of its weights. The file never holds a tokenizer.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .. import files, folders
@@ -34,8 +35,6 @@ def _converters() -> Any:
 
 def shapes_of(file: Path) -> Shapes:
     """Return the shapes of the weights in a file, without reading them."""
-    from safetensors import safe_open
-
     with safe_open(str(file), framework="pt") as opened:
         return {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
 
@@ -90,8 +89,6 @@ def read_parts(
     file: Path, folder: Path, encoders: Mapping[str, str]
 ) -> dict[str, dict[str, Tensor]]:
     """Return the weights of each part, named as in its network."""
-    from safetensors.torch import load_file
-
     utils, state = _converters(), load_file(file)
     state = {key: value.float() for key, value in state.items() if value.is_floating_point()}
     try:
@@ -211,7 +208,7 @@ def inferred_folder(file: Path, shapes: Shapes, kind: str, near: Sequence[Path])
     if kind != "v1":  # all encoders of open_clip read prompts that are padded by the token 0
         last = [*contents][-1]
         contents[last] = _padded_by_zero(contents[last])
-    digest = hashlib.sha256(json.dumps([made, contents], sort_keys=True).encode()).hexdigest()
+    digest = files.sha256_of_json([made, contents])
     target = settings().cache / "single-file" / digest[:32]
     if not target.is_dir():
         with folders.working_folder(target, lambda _: True) as working:

@@ -14,8 +14,8 @@ from ..errors import BadFile, BadInput
 from ..folders import hint_for
 from ..models import encoders
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
+from ..models.fast_text import MODEL_TYPE as STATIC_TYPE
 from ..models.image_encoder import IMAGE_MODELS, encode_and_compare
-from ..models.static_encoder import MODEL_TYPE as STATIC_TYPE
 from ..models.text_encoder import read_recipe
 from ..types import Advance, Encoder, HiddenLayer, Vectors
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -108,7 +107,7 @@ def of_scenes(base: Base) -> PriorTask:
     values = np.empty(_SCENES, dtype=np.int64)
     for number in range(_SCENES):
         scene = sample_scene(_WORLD, number, count=1)
-        items.append(_opened(render(scene, _SIDE, _SIDE)))
+        items.append(OpenedData(Image.fromarray(render(scene, _SIDE, _SIDE))))
         values[number] = names.index(f"{scene.objects[0].colour} {scene.objects[0].kind}")
     name = f"zero-shot, kind and color of {_SCENES} rendered objects, {len(labels)} classes"
     return PriorTask(name, _head_of_words(base, labels), items, Targets("class", labels, values))
@@ -138,10 +137,6 @@ def _head_of_words(base: Base, labels: Sequence[str]) -> LinearHead:
     )
 
 
-def _opened(image: UInt8[np.ndarray, "h w 3"]) -> OpenedData:
-    return OpenedData(Image.fromarray(image))
-
-
 _MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights
 
 
@@ -155,7 +150,10 @@ class Comparison:
         self._others = other_items(problem.examples.kind, problem.examples.items[0])
         encode_frozen = problem.base.encoder()
         self._frozen = encode_frozen(self._others, ignore)
-        _warm_up()
+        # large libraries are imported first, so that they do not count toward a method's time
+        import peft  # noqa: F401
+        import sklearn.linear_model  # noqa: F401
+
         test = problem.split.test.tolist()
         self._test_items = [problem.examples.items[location] for location in test]
 
@@ -260,12 +258,6 @@ class Comparison:
 
     def _measure_before(self, encode_items: Encode) -> tuple[float | None, float | None]:
         return (None, None) if self._before is None else self._before.measure(encode_items)
-
-
-def _warm_up() -> None:
-    """Import large libraries first, so that they do not count toward a method's time."""
-    import peft  # noqa: F401
-    import sklearn.linear_model  # noqa: F401
 
 
 def _mix(tuning: Tuning, tuned: Mapping[str, Tensor], share: float) -> None:

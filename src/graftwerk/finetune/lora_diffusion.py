@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,44 +10,19 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from ..adapters.lora import LowRank, Rank, install
+from ..adapters.lora import LowRank, install
 from ..data.image_folder import CaptionedImages, read_captioned
-from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
-from ..training.session import Plan, Session
+from ..diffusion.sampling import fit, to_values
+from ..training.session import Session
 from ..training.state import Loss, fast_precision, generator_for
 from ..types import Monitor
-from .lora_training import LoraTraining, claim, require_free, save_trained, teach
+from .lora_training import LoraJob, LoraTraining, claim, require_free, save_trained, teach
 
 _DRAWS = 256  # samples of held-out noise, divided among the images
 _BATCH = 16
 _MEASURED = 2**62  # seed of the held-out noise, not used by any training step
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingJob:
-    """Inputs and settings of a training.
-
-    Attributes:
-        pictures: folder of the images.
-        caption: one caption for all images; None for a caption each.
-        model: name of the pipeline.
-        out: folder for the adapter.
-        rank: rank, scale and target layers of the adapter.
-        plan: hyperparameters of the training.
-        seed: seed of all random numbers.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-    """
-
-    pictures: Path
-    caption: str | None
-    model: str
-    out: Path
-    rank: Rank
-    plan: Plan
-    seed: int = 0
-    device: str = "auto"
 
 
 class ImageTask:
@@ -118,13 +92,11 @@ class ImageTask:
         return errors * self._model.noise.error_weight(sigma)
 
 
-def train_on_images(
-    job: TrainingJob, monitor: Monitor
-) -> tuple[LoraTraining, CaptionedImages, int]:
+def train_on_images(job: LoraJob, monitor: Monitor) -> tuple[LoraTraining, CaptionedImages, int]:
     """Train, measure and save; return the result, the images, and the folder's size in bytes."""
     out = job.out.absolute()
-    require_free(out, job.pictures, job.model)
-    shown = read_captioned(job.pictures, job.caption)
+    require_free(out, job.data, job.model)
+    shown = read_captioned(job.data, job.caption)
     for note in shown.notes:
         monitor.note(note)
     monitor.start("loading the model")
@@ -168,7 +140,7 @@ def _prepare(
 
 
 def _configuration(
-    job: TrainingJob,
+    job: LoraJob,
     model: DiffusionModel,
     latents: Float[Tensor, "n c h w"],
     shown: CaptionedImages,

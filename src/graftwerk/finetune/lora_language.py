@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import limits
-from ..adapters.lora import LowRank, Rank, install
+from ..adapters.lora import LowRank, install
 from ..data import raw
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import fingerprint, open_folder
@@ -22,10 +22,10 @@ from ..models.hub import locate
 from ..models.language.local import LocalWriter, load_language_model
 from ..models.transformers import quiet
 from ..text_safety import counted
-from ..training.session import Plan, Session
+from ..training.session import Session
 from ..training.state import Loss, fast_precision, generator_for
 from ..types import Monitor
-from .lora_training import LoraTraining, claim, require_free, save_trained, teach
+from .lora_training import LoraJob, LoraTraining, claim, require_free, save_trained, teach
 
 _HELD_OUT = 0.1  # share at the end of the text
 _WINDOWS = 4  # minimum number of held-out windows, for an interval
@@ -33,29 +33,6 @@ _SHORTEST, _LONGEST = 8, 256  # tokens per window
 _MEASURED = 512  # maximum number of held-out windows
 _BATCH = 8
 _PROMPT, _WRITTEN = 24, 48  # tokens of the held-out text to go on from, and to write
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingJob:
-    """Inputs and settings of a training.
-
-    Attributes:
-        text: file of plain text.
-        model: name of the language model.
-        out: folder for the adapter.
-        rank: rank, scale and target layers of the adapter.
-        plan: hyperparameters of the training; an item is a window of tokens.
-        seed: seed of all random numbers.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-    """
-
-    text: Path
-    model: str
-    out: Path
-    rank: Rank
-    plan: Plan
-    seed: int = 0
-    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +99,7 @@ class WritingTask:
         return errors.mean(dim=1)
 
 
-def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, Sample, int]:
+def train_on_text(job: LoraJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, Sample, int]:
     """Train, measure and save; return the result, tokens, a sample, and the folder's bytes.
 
     Raises:
@@ -132,12 +109,12 @@ def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tok
         NoRoom: the folder cannot be written.
     """
     out = job.out.absolute()
-    require_free(out, job.text, job.model)
-    text = _read(job.text, monitor)
+    require_free(out, job.data, job.model)
+    text = _read(job.data, monitor)
     monitor.start("loading the model")
     folder = open_folder(locate(job.model))
     network, tokenizer = load_language_model(job.model, folder, job.device)
-    tokens = _cut(text, tokenizer, network, job.text)
+    tokens = _cut(text, tokenizer, network, job.data)
     base = fingerprint(folder.path, {})
     steer = install(network, job.rank, generator_for(job.seed, 0, "cpu"), base)
     task = WritingTask(network, tokens, steer, job.seed)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from .. import folders
-from ..adapters.lora import KIND, LowRank
+from .. import files, folders
+from ..adapters.lora import KIND, LowRank, Rank
 from ..adapters.manifest import files_of, write_bundle
 from ..metrics.intervals import paired
 from ..training.session import Outcome, Plan, Session, Task
@@ -19,6 +19,31 @@ from ..types import Monitor
 from .saved import KINDS as FITS
 
 TRAINING = "fit training"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraJob:
+    """Inputs and settings of a training.
+
+    Attributes:
+        data: folder of images, or file of plain text.
+        model: name of the pipeline, or of the language model.
+        out: folder for the adapter.
+        rank: rank, scale and target layers of the adapter.
+        plan: hyperparameters of the training; an item is an image, or a window of tokens.
+        seed: seed of all random numbers.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        caption: one caption for all images; None for a caption each.
+    """
+
+    data: Path
+    model: str
+    out: Path
+    rank: Rank
+    plan: Plan
+    seed: int = 0
+    device: str = "auto"
+    caption: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +158,4 @@ def save_trained(
             if (out / retained).is_file():
                 shutil.copyfile(out / retained, working / retained)
         write_bundle(working, KIND, name, steer.base, content)
-    return sum(path.stat().st_size for path in out.iterdir() if path.is_file())
+    return files.size_of(out)

@@ -251,7 +251,7 @@ class Unsaved:
             self.made.save(folder)
             files.write_plain(folder / _LEARNED, keys)
             manifest.write_bundle(folder, self.made.how, name, base.fingerprint, self.content)
-        return size_of(out)
+        return files.size_of(out)
 
 
 def describe_fit(problem: Problem, made: Made) -> Unsaved:
@@ -368,11 +368,6 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
 def short(key: str) -> int:
     """Return the first 8 bytes of a content's hash."""
     return int(key[:16], 16)
-
-
-def size_of(folder: Path) -> int:
-    """Return the total size of all files under a folder, in bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 TRAINING = "training"

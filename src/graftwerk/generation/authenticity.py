@@ -18,15 +18,14 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from PIL import Image, ImageFilter
 from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from .. import files
 from ..blocks.networks import Judge, Judgement, load_judge
 from ..blocks.scene import MOST_OBJECTS
 from ..data.images import open_image
-from ..data.pixels import stack, stretch
-from ..diffusion.inversion import residuals
 from ..diffusion.pipeline import DiffusionModel
-from ..diffusion.sampling import decode, encode
+from ..diffusion.sampling import decode, encode, residuals, stack, stretch
 from ..errors import BadInput
 from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
 from ..models.encoders import load_encoder, real_images_in
@@ -429,8 +428,6 @@ def _real_images(
 
 
 def _saved(readings: dict[str, Readings]) -> bytes:
-    from safetensors.numpy import save
-
     return save(
         {
             f"{name}.{part}": values
@@ -442,8 +439,6 @@ def _saved(readings: dict[str, Readings]) -> bytes:
 
 
 def _load(path: Path, kinds: Sequence[str]) -> dict[str, Readings] | None:
-    from safetensors.numpy import load
-
     try:
         stored = load(path.read_bytes())
         return {

@@ -20,22 +20,22 @@ from ..conditions.base import Condition, Fidelity
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
 from ..controlnet.checkpoint import open_branch, write_own
+from ..controlnet.control import ImageBatch, sample_controlled, strip_of
 from ..controlnet.pairs import KEY, PairSource, StoredPairs, is_pairs, raw_pairs, store_pairs
-from ..controlnet.samples import ImageBatch, sample_controlled, strip_of
 from ..controlnet.task import Batch
 from ..controlnet.train import Trained, TrainingJob, train_branch
 from ..data.image_folder import read_captioned
 from ..data.images import write_image
-from ..data.pixels import fit
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
+from ..diffusion.sampling import fit
 from ..diffusion.unet import zero_convolutions_of
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance
 from ..metrics.plots import image_sheet
 from ..models.encoders import load_encoder
 from ..models.hub import builtin_folder
-from ..recipes.evaluate import judge_right
+from ..recipes.diffusion import judge_right
 from ..recipes.registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD
 from ..recipes.scenes import facts_of_row, open_scenes
 from ..requests.control import ControlAblation

@@ -1,6 +1,7 @@
 """Report what guides did while images were generated, and explain overflows."""
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..data.pixels import stretch, to_values
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
-from ..diffusion.sampling import ImageArray
+from ..diffusion.sampling import ImageArray, stretch, to_values
 from ..errors import Failure
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..types import Monitor
@@ -110,15 +110,10 @@ def explain_overflow(
         f"{scales}."
     )
     largest = max(abs(term.scale) for term in steer.terms)
-    held, overflows = max(1, math.ceil(math.log10(largest / _WEAKEST))), 0  # exponents of 1/10
-    if not _holds(_weaker(steer, held), draw):
+    most = max(1, math.ceil(math.log10(largest / _WEAKEST)))  # exponents of 1/10
+    if not _holds(_weaker(steer, most), draw):
         return Failure(message, "No weaker scale held either; look at the model without guides.")
-    while held - overflows > 1:
-        middle = (held + overflows) // 2
-        if _holds(_weaker(steer, middle), draw):
-            held = middle
-        else:
-            overflows = middle
+    held = 1 + bisect_left(range(1, most), True, key=lambda n: _holds(_weaker(steer, n), draw))
     predicted = ", ".join(f"{term.name}:{term.scale:g}" for term in _weaker(steer, held).terms)
     return Failure(message, f"Largest scale that stayed finite: {predicted}.")
 

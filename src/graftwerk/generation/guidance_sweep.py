@@ -11,11 +11,10 @@ from jaxtyping import Float32, Int64
 from PIL import Image
 
 from ..blocks.networks import Judge, load_judge
-from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
-from ..diffusion.sampling import ImageArray, Plan, batches, decode, sample_batch
+from ..diffusion.sampling import ImageArray, Plan, batches, decode, sample_batch, stretch
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance, inside
 from ..metrics.intervals import bootstrap_margin, wilson_margin
@@ -25,7 +24,7 @@ from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..requests.control import GuideSweep
-from ..requests.sampling import parse_interval, require_sampler
+from ..requests.generate import parse_interval, require_sampler
 from ..types import Monitor
 from .authenticity import ImageBatch, draws_blocks, shows
 from .guides import GuideModels, Settings

@@ -10,12 +10,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.images import open_image
-from ..data.pixels import stretch, to_images, to_levels, to_values
-from ..diffusion.inversion import descend, invert_ddim
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import draw, sample_ddim
-from ..diffusion.sampling import ImageArray, decode, encode, image_seed
+from ..diffusion.sampling import (
+    ImageArray,
+    decode,
+    descend,
+    encode,
+    image_seed,
+    invert_ddim,
+    stretch,
+    to_images,
+    to_levels,
+    to_values,
+)
 from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.distributions import psnr
 from ..models.trainable import own_size

@@ -13,8 +13,7 @@ from ..data.images import OpenedImage, open_image
 from ..diffusion.checkpoint import PipelineFolder
 from ..errors import BadInput, UnknownName
 from ..models.hub import BUILTIN
-from ..requests.generate import Generate
-from ..requests.sampling import parse_interval, require_sampler
+from ..requests.generate import Generate, parse_interval, require_sampler
 from ..types import Monitor, Silent
 
 if TYPE_CHECKING:

@@ -14,12 +14,10 @@ from torch.nn import functional
 
 from ..controlnet.inputs import mask_of
 from ..data.images import ImageNotes
-from ..data.pixels import fit
 from ..diffusion.img2img import EditedImage, Regions, StartImage, edit_mask
-from ..diffusion.inversion import invert_ddim
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates, join
-from ..diffusion.sampling import ImageArray, decode, encode
+from ..diffusion.sampling import ImageArray, decode, encode, fit, invert_ddim
 from ..errors import BadInput
 from ..requests.generate import Generate
 from ..types import Monitor

@@ -6,8 +6,7 @@ from ..diffusion import checkpoint
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes
 from ..models.hub import loading, locate, require_reachable
-from ..requests.generate import Generate
-from ..requests.sampling import parse_interval
+from ..requests.generate import Generate, parse_interval
 from . import spec as parsed
 
 

@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ..adapters.manifest import RECORD
-from ..adapters.protocol import Socket
+from ..adapters.manifest import RECORD, Socket
 from ..controlnet.inputs import LoadedControl
 from ..controlnet.spec import ControlInput, blocks_of, read_mask, read_named
 from ..data.image_inputs import ImageLike, name_of, open_and_hash

@@ -14,10 +14,9 @@ from ..controlnet import checkpoint
 from ..controlnet import pairs as stored_pairs
 from ..controlnet.branch import Shape, weights_of
 from ..controlnet.convergence import Measurement
-from ..controlnet.forecast import reported_forecast
 from ..controlnet.results import ControlTrained
 from ..controlnet.task import save_memory, unlock, write_pipeline
-from ..controlnet.train import PLOT, SAMPLES, Trained, TrainingJob, train_branch
+from ..controlnet.train import PLOT, SAMPLES, Trained, TrainingJob, reported_forecast, train_branch
 from ..controlnet.transformer import new_branch, require_branch
 from ..data.image_folder import CaptionedImages, read_captioned
 from ..data.images import image_html, read_image
@@ -357,7 +356,7 @@ def _report(
         fidelity=sampled[-1].fidelity if sampled else None,
         fidelity_chance=sampled[-1].chance if sampled else None,
         parameters=sum(w.numel() for w in weights_of(job.branch).values()),
-        bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        bytes=files.size_of(folder),
         items_per_second=outcome.items_per_second,
         seconds=outcome.seconds,
         plot=str(request.out / PLOT),

@@ -20,10 +20,9 @@ from ..errors import BadInput
 from ..forecast.backtest import Origins, backtest, choose_origins
 from ..forecast.calibrated import Calibrated, Nonnegative, WithCovariates, without_effect
 from ..forecast.candidates import find_seasons
+from ..forecast.forecasters import KIND, History, NetworkForecaster, open_forecaster, tune
 from ..forecast.forecasters import Forecaster as Kernel
-from ..forecast.forecasters import History, NetworkForecaster, open_forecaster
 from ..forecast.results import BacktestRow
-from ..forecast.tune import KIND, tune
 from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_FORECASTER, Device, checked
 from ..requests.finetune import Forecast

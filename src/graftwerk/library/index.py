@@ -12,8 +12,8 @@ from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
 from ..models.language import load_writer
 from ..rag import evidence as grounds
-from ..rag.answer import Asker, Stopwatch
 from ..rag.conversation import Conversation
+from ..rag.evidence import Asker, Stopwatch
 from ..rag.results import Answer, Calibration
 from ..requests.base import (
     DEFAULT_INDEX,
@@ -28,9 +28,9 @@ from ..requests.base import (
 from ..requests.search import Ask, Calibrate, IndexAdd, IndexRebuild, IndexRemove, Search
 from ..search import index as storage
 from ..search.database import FORMAT_VERSION
+from ..search.index import VectorCache
 from ..search.query import query_of, search
 from ..search.results import IndexChange, IndexCheck, IndexState, SearchResult
-from ..search.vector_cache import VectorCache
 from ..types import Encoder, Monitor, Silent, Unpicklable, Writer
 
 if TYPE_CHECKING:

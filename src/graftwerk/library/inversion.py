@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import files
 from ..data.image_inputs import ImageLike, as_image, name_of, open_and_hash
 from ..data.images import image_html, write_image
-from ..data.pixels import stretch
-from ..diffusion.sampling import film_strip
+from ..diffusion.sampling import film_strip, stretch
 from ..errors import BadInput
 from ..generation.authenticity import can_testify, open_realism_check
 from ..generation.guidance_report import chances_of

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..adapters.protocol import Adapter
+from ..adapters.manifest import Adapter
 from ..controlnet.spec import read_mask, read_named
 from ..data.image_inputs import ImageLike, as_image
 from ..data.images import image_html, write_image
-from ..data.pixels import stretch
 from ..diffusion import sampling
 from ..diffusion.noise_schedule import Sigma, noise_levels
 from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
+from ..diffusion.sampling import stretch
 from ..errors import BadInput
 from ..generation.job import Job, in_captions, open_job
 from ..generation.results import Generation

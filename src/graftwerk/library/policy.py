@@ -20,10 +20,18 @@ from ..data.image_inputs import ImageLike, as_image
 from ..errors import BadInput, BadValue, finite
 from ..models.hub import named_by_user
 from ..policy.episodes import Episodes, read_episodes
-from ..policy.network import PolicyModel, load_policy, open_policy
+from ..policy.network import (
+    KIND,
+    RATES,
+    Adapted,
+    PolicyModel,
+    adapt,
+    fitting,
+    load_policy,
+    open_policy,
+)
 from ..policy.pi0 import Pi0Model
 from ..policy.results import Success
-from ..policy.tune import KIND, RATES, Adapted, adapt, fitting
 from ..policy.world import CAMERAS, Robot, Task, expert, of_policy, random_actions, success_of
 from ..requests.base import DEFAULT_POLICY, Device, checked
 from ..requests.finetune import Fit

@@ -20,12 +20,12 @@ from ..results import Familiarity, Skipped
 from ..settings import settings
 from ..text_safety import counted
 from ..types import Advance, Encoder, HiddenLayer, Monitor, Role, Vectors
-from . import static_encoder
+from . import fast_text
 from .checkpoint import ModelFolder, fingerprint
+from .fast_text import load_graph
 from .fetching import PHOTOGRAPHS, is_fetched
 from .hub import loading, locate
 from .image_encoder import IMAGE_MODELS, ImageEncoder, encode_and_compare, load_images
-from .onnx_text import load_graph
 from .text_encoder import VOCABULARIES, Recipe, TextEncoder, read_recipe
 from .transformers import build_config, choose_device, network_class
 
@@ -65,7 +65,7 @@ def _load(name: str, layer: HiddenLayer, device: str) -> Encoder:
     root = locate(name)
     recipe = read_recipe(root)
     identity = encoder_fingerprint(root, recipe, layer)
-    if recipe.transformer.model_type == static_encoder.MODEL_TYPE:
+    if recipe.transformer.model_type == fast_text.MODEL_TYPE:
         return _load_static(name, recipe, identity, layer)
     if recipe.transformer.model_type in IMAGE_MODELS:
         usual = identity if layer is None else encoder_fingerprint(root, recipe, None)
@@ -107,7 +107,7 @@ def model_folder(name: str) -> Path:
     if base is None:
         return locate(name)
     root = locate(base)
-    return static_encoder.static_folder(encoder_fingerprint(root, read_recipe(root), None))
+    return fast_text.static_folder(encoder_fingerprint(root, read_recipe(root), None))
 
 
 def encoder_fingerprint(root: Path, recipe: Recipe, layer: HiddenLayer) -> str:
@@ -159,30 +159,30 @@ def _load_texts(
     )
 
 
-def _load_distilled(name: str, base: str, layer: HiddenLayer) -> static_encoder.StaticEncoder:
+def _load_distilled(name: str, base: str, layer: HiddenLayer) -> fast_text.StaticEncoder:
     root = locate(base)
     recipe = read_recipe(root)
-    if recipe.transformer.model_type in {*IMAGE_MODELS, static_encoder.MODEL_TYPE}:
+    if recipe.transformer.model_type in {*IMAGE_MODELS, fast_text.MODEL_TYPE}:
         raise BadInput(
             f"{base!r} is of type {recipe.transformer.model_type}; a static encoder is distilled "
             "from a full text encoder.",
             "Name a text encoder, for example static:builtin/minilm.",
         )
     identity = encoder_fingerprint(root, recipe, None)
-    folder = static_encoder.distilled(
+    folder = fast_text.distilled(
         base, identity, lambda: _load_texts(base, recipe, identity, None, "cpu")
     )
-    known = static_encoder.static_fingerprint(identity)
+    known = fast_text.static_fingerprint(identity)
     return _load_static(name, read_recipe(folder), known, layer, rescorer=base)
 
 
 def _load_static(
     name: str, recipe: Recipe, identity: str, layer: HiddenLayer, rescorer: str | None = None
-) -> static_encoder.StaticEncoder:
+) -> fast_text.StaticEncoder:
     if layer is not None:
         raise BadInput(f"{name!r} is static and has no hidden layers.", "Leave the layer out.")
-    tokens, table = static_encoder.read_static(recipe.transformer)
-    return static_encoder.StaticEncoder(name, identity, table.shape[1], tokens, table, rescorer)
+    tokens, table = fast_text.read_static(recipe.transformer)
+    return fast_text.StaticEncoder(name, identity, table.shape[1], tokens, table, rescorer)
 
 
 class CachingEncoder:

@@ -220,15 +220,12 @@ def locate(name: str, kind: str | None = None) -> Path:
         )
     if name.startswith(PREFIX):
         if given is None:
-            raise UnknownName("built-in model", name, _builtin_names(kind))
+            known = [known for known, entry in BUILTIN.items() if kind in {None, entry.kind}]
+            raise UnknownName("built-in model", name, known)
         return builtin_folder(name)
     folder = _elsewhere(name, kind)
     require_plain_files(folder)
     return folder
-
-
-def _builtin_names(kind: str | None) -> list[str]:
-    return [name for name, entry in BUILTIN.items() if kind in {None, entry.kind}]
 
 
 def _offered(kind: str | None) -> str:

@@ -17,12 +17,10 @@ and would change the fingerprint that existing indexes were built with.
 """
 
 import base64
-import hashlib
-import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,15 +146,11 @@ def save_familiar(folder: Path, familiar: Familiar) -> None:
     content = {
         "format": _FORMAT,
         "about": "images like those of the training; see graftwerk's docs/images.md",
-        "fingerprint": familiar.fingerprint,
+        **vars(familiar),
         "mean": _encode(familiar.mean),
         "whitening": _encode(familiar.whitening),
-        "limit": familiar.limit,
-        "sample": familiar.sample,
-        "held_out": familiar.held_out,
-        "false_alarm_rate": familiar.false_alarm_rate,
     }
-    files.write_json(folder / FILE_NAME, content | {"sha256": _digest(content)})
+    files.write_json(folder / FILE_NAME, content | {"sha256": files.sha256_of_json(content)})
 
 
 def load_familiar(folder: Path, fingerprint: str) -> Familiar | None:
@@ -173,8 +167,8 @@ def load_familiar(folder: Path, fingerprint: str) -> Familiar | None:
         return None
     try:
         content = files.read_json(path)
-        whole = content["sha256"] == _digest({k: content[k] for k in content if k != "sha256"})
-        if not whole:
+        listed = {name: content[name] for name in content if name != "sha256"}
+        if content["sha256"] != files.sha256_of_json(listed):
             raise ValueError("it does not match its hash")
         if content["format"] != _FORMAT:
             _LOG.warning(
@@ -184,16 +178,10 @@ def load_familiar(folder: Path, fingerprint: str) -> Familiar | None:
                 _FORMAT,
             )
             return None
-        mean = _decode(content["mean"])
-        familiar = Familiar(
-            fingerprint=content["fingerprint"],
-            mean=mean,
-            whitening=_decode(content["whitening"]).reshape(len(mean), len(mean)),
-            limit=content["limit"],
-            sample=content["sample"],
-            held_out=content["held_out"],
-            false_alarm_rate=content["false_alarm_rate"],
-        )
+        mean, whitening = _decode(content["mean"]), _decode(content["whitening"])
+        arrays = {"mean": mean, "whitening": whitening.reshape(len(mean), len(mean))}
+        values = {field.name: content[field.name] for field in fields(Familiar)}
+        familiar = Familiar(**values | arrays)
     except (BadFile, LimitExceeded, OSError, KeyError, TypeError, ValueError) as error:
         raise Damaged(
             f"{path} is damaged: {error}.",
@@ -219,7 +207,3 @@ def _encode(values: Float32[np.ndarray, "..."]) -> str:
 
 def _decode(text: str) -> Float32[np.ndarray, " m"]:
     return np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4").astype(np.float32)
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -235,7 +235,9 @@ class TextEncoder(ReadsTexts):
             Damaged: the model gives vectors that are not finite.
         """
         prompt = self.prompts.get(role, "")
-        skip = 0 if self.pool_prompt or not prompt else self._prompt_tokens(prompt)
+        skip = 0
+        if prompt and not self.pool_prompt:
+            skip = max(0, len(self.tokens.read([prompt])[0]) - 1)
         locations: dict[str, list[int]] = {}
         for location, text in enumerate(texts):
             locations.setdefault(text, []).append(location)
@@ -277,9 +279,6 @@ class TextEncoder(ReadsTexts):
             finally:
                 for future in running:
                     future.cancel()
-
-    def _prompt_tokens(self, prompt: str) -> int:
-        return max(0, len(self.tokens.read([prompt])[0]) - 1)
 
 
 def check_finite(name: str, vectors: Vectors) -> Vectors:

@@ -23,8 +23,8 @@ from ..errors import BadFile, BadInput
 from ..types import HiddenLayer
 from . import torch_text
 from .checkpoint import SERIES_MODELS, check_safetensors, open_folder, read_object
+from .fast_text import MODEL_TYPE
 from .image_encoder import IMAGE_MODELS, ImageEncoder, geometry, image_processor, layer_of, sides
-from .static_encoder import MODEL_TYPE
 from .text_encoder import Recipe, TokenReader, read_recipe
 from .transformers import load_network
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..data.pixels import to_images, to_levels
 from ..diffusion.pipeline import DiffusionModel, LatentSpace, load_diffusion, load_part
+from ..diffusion.sampling import to_images, to_levels
 from ..errors import BadInput
 from ..models.checkpoint import fingerprint, read_object
 from ..models.encoders import encoder_fingerprint, model_folder

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..blocks.networks import Judgement, load_judge, load_perception
 from ..blocks.scene import KINDS
 from ..data.images import read_image
-from ..data.pixels import fit, to_levels, to_values
+from ..diffusion.sampling import fit, to_levels, to_values
 from ..metrics.intervals import normal_margin
 from ..models.hub import builtin_folder
 from ..types import Monitor

@@ -18,7 +18,7 @@ from ..models.language.sentences import NUMBER_WORDS, content_stems, split_words
 from ..requests.search import Ask
 from ..text_safety import as_html, counted
 from ..types import Encoder, Monitor, Prompt, Silent, Writer
-from .answer import Asker, Stopwatch
+from .evidence import Asker, Stopwatch
 from .results import Answer
 
 # ruff: noqa: RUF001, SIM905  apostrophes; word lists

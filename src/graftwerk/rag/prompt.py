@@ -18,6 +18,7 @@ What of a writer's reply reaches the user: plain text that cites only what was s
 
 import re
 import secrets
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -158,11 +159,7 @@ def _fit(question: str, context: RetrievedContext) -> tuple[list[Passage], str]:
 
 def _most(upper: int, fits: Callable[[int], bool]) -> int:
     """Largest count of 1 to `upper` that fits, 0 if none does; what fits, fits with less too."""
-    low, high = 0, upper
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
+    return bisect_left(range(1, upper + 1), True, key=lambda count: not fits(count))
 
 
 def _first(passage: Passage, characters: int) -> Passage:

@@ -19,18 +19,18 @@ from torch.nn import functional
 from ..blocks.networks import Judge, PerceptionNetwork, as_input, load_judge, load_perception
 from ..conditions.fidelity import is_drawn
 from ..conditions.kinds import CONDITIONS
-from ..data.pixels import to_levels
 from ..diffusion.pipeline import LatentSpace, is_encoder, load_part
+from ..diffusion.sampling import to_levels
 from ..metrics.distributions import frechet_distance
 from ..metrics.edges import count_pairs, quality_of
 from ..metrics.plots import image_sheet
 from ..training.session import Plan
-from ..training.state import Loss, compiled_for, generator_for, initialise
+from ..training.state import Loss, compiled_for, generator_for, in_order, initialise
 from .cached import encode_rows, open_latents
 from .judge import objects_right
-from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
+from .registry import Setting
 from .result import put
-from .scenes import Chunks, Rows, Scenes, as_tensors, in_order, open_scenes
+from .scenes import Chunks, Rows, Scenes, as_tensors, other_rows, training_scenes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -226,8 +226,12 @@ class Work:
         self._losses = Reconstruction(sizes.losses, perception.network, setting)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(latents is None or not is_encoder(name))
-        self._encode = compiled_for(setting.device, _encode_with(network))
-        self._decode = compiled_for(setting.device, _decode_with(network))
+        self._encode = compiled_for(
+            setting.device, lambda images: network.quant_conv(network.encoder(images))
+        )
+        self._decode = compiled_for(
+            setting.device, lambda latents: network.decoder(network.post_quant_conv(latents))
+        )
         self._before = {} if latents is None else deepcopy(network.state_dict())
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -281,14 +285,6 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device)
 
 
-def _encode_with(network: Any) -> Any:
-    return lambda images: network.quant_conv(network.encoder(images))
-
-
-def _decode_with(network: Any) -> Any:
-    return lambda latents: network.decoder(network.post_quant_conv(latents))
-
-
 def _network(sizes: Sizes, setting: Setting) -> Any:
     import diffusers
 
@@ -315,9 +311,7 @@ def latents_identity(folder: Path) -> str:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes, and create the network or load the one to train further."""
-    scenes = open_scenes(
-        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
-    )
+    scenes = training_scenes("pictures", sizes.scenes, setting)
     finished, device = setting.dependencies.get("autoencoder"), setting.device
     network: Any = _network(sizes, setting) if finished is None else load_part(finished)
     network.to(device)
@@ -338,8 +332,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     compare with other scenes. Figures that end in `_before` are of the
     autoencoder among the dependencies, where there is one.
     """
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor)
-    rows = scenes.rows(np.arange(count))
+    rows = other_rows("pictures", count, setting)
     judge = load_judge(setting.dependencies["judge"], setting.device)
     figures = _compare(folder, rows, judge, setting.device)
     figures["objects_of_real"] = objects_right(rows, judge.judge(rows["picture"]))
@@ -389,8 +382,7 @@ def _reconstruct(
 
 def sheet(folder: Path, setting: Setting) -> "Image":
     """Show held-out renders beside the reconstructions of this autoencoder and the one before."""
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, _SHOWN, setting.side, setting.monitor)
-    images = np.ascontiguousarray(scenes.rows(np.arange(_SHOWN))["picture"])
+    images = np.ascontiguousarray(other_rows("pictures", _SHOWN, setting)["picture"])
     columns = {"render": images}
     for name, location in (("before", setting.dependencies.get("autoencoder")), ("now", folder)):
         if location is not None:

@@ -6,7 +6,6 @@ In the tokenizer of captions each word of the grammar is one token, others are s
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -42,38 +41,22 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     Merges are tried in order. Those of a new word come after all others and only join what these
     leave apart, so no earlier word is split.
     """
+    from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
 
     letters = sorted(ByteLevel.alphabet())
     tokens = [*letters, *(letter + _WORD_END for letter in letters)]
     merges: list[tuple[str, str]] = []
     for word in caption_words():
-        pieces = _merge([*word[:-1], word[-1] + _WORD_END], merges)
+        known = {token: number for number, token in enumerate(tokens)}
+        model = BPE(known, merges, end_of_word_suffix=_WORD_END)
+        pieces = [token.value for token in model.tokenize(word)]
         while len(pieces) > 1:
             merges.append((pieces[0], pieces[1]))
             pieces = ["".join(pieces[:2]), *pieces[2:]]
             tokens.append(pieces[0])
     tokens += [START, END]
     return {token: number for number, token in enumerate(tokens)}, merges
-
-
-def _merge(pieces: list[str], merges: list[tuple[str, str]]) -> list[str]:
-    """Join pieces as byte-pair encoding does: the earliest merge first, wherever it applies."""
-    rank = {pair: number for number, pair in enumerate(merges)}
-    while True:
-        pairs = [pair for pair in pairwise(pieces) if pair in rank]
-        if not pairs:
-            return pieces
-        best = min(pairs, key=lambda pair: rank[pair])
-        joined: list[str] = []
-        while pieces:
-            if tuple(pieces[:2]) == best:
-                joined.append("".join(pieces[:2]))
-                pieces = pieces[2:]
-            else:
-                joined.append(pieces[0])
-                pieces = pieces[1:]
-        pieces = joined
 
 
 def make_tokenizer() -> Any:

@@ -27,12 +27,12 @@ from ..models.ood import FALSE_ALARM_RATE, least_images, make_familiar, save_fam
 from ..models.transformers import load_network, quiet
 from ..models.zero_shot import LOCATION, save_templates
 from ..training.session import Plan
-from ..training.state import Loss, generator_for, initialise
+from ..training.state import Loss, generator_for, in_order, initialise
 from ..types import Encoder
 from .cached import LENGTH, make_tokenizer, open_captions, until_end
-from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
+from .registry import Setting
 from .result import put
-from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
+from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, other_rows, training_scenes
 
 _AMONG = 200  # images among which a caption finds its own
 
@@ -45,11 +45,8 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     nearest of 200.
     """
     encoder = load_encoder(str(folder), device=setting.device)
-    single = open_scenes(
-        "pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor, objects=1
-    )
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor)
-    rows = scenes.rows(np.arange(count))
+    single = other_rows("pictures", count, setting, objects=1)
+    rows = other_rows("pictures", count, setting)
     captions = [say(facts_of_row(row)) for row in rows]
     _, different = np.unique(captions, return_index=True)
     retained = np.sort(different)
@@ -58,7 +55,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     groups = [slice(first, first + _AMONG) for first in range(0, len(retained), _AMONG)]
     whole = [group for group in groups if group.stop <= len(retained)] or groups
     return {
-        "zero_shot": _zero_shot(encoder, single.rows(np.arange(count))),
+        "zero_shot": _zero_shot(encoder, single),
         "text_to_image_recall_at_1": _recall(texts, images, whole),
         "image_to_text_recall_at_1": _recall(images, texts, whole),
     }
@@ -298,18 +295,15 @@ def states_identity(folder: Path) -> str:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes and create the network."""
-    scenes = open_scenes(
-        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
-    )
-    return Work(sizes, scenes, setting)
+    return Work(sizes, training_scenes("pictures", sizes.scenes, setting), setting)
 
 
 def complete(folder: Path, setting: Setting) -> None:
     """Add the out-of-distribution statistics and the prompt templates of the finished encoder."""
     encoder = cast(ImageEncoder, load_encoder(str(folder), device=setting.device))
     count = _FAMILIAR_PER_LEAST * least_images(encoder.width, FALSE_ALARM_RATE)
-    scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, setting.side, setting.monitor)
-    images = as_images(scenes.rows(np.arange(count))["picture"])
+    rows = other_rows("pictures", count, setting, world=_FAMILIAR_WORLD)
+    images = as_images(rows["picture"])
     save_familiar(folder, make_familiar(encoder, images))
     save_templates(folder, _templates())
 

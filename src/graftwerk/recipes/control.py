@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..blocks.networks import load_judge
 from ..conditions import kinds
@@ -19,7 +19,7 @@ from ..conditions.base import Condition
 from ..conditions.kinds import CONDITIONS
 from ..controlnet.branch import Branch, Shape, make_branch, set_weights
 from ..controlnet.checkpoint import open_branch, write_own
-from ..controlnet.samples import sample_controlled
+from ..controlnet.control import sample_controlled
 from ..controlnet.task import Batch, ControlTask
 from ..controlnet.train import TrainingJob, Watcher
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
@@ -30,9 +30,9 @@ from ..training.state import generator_for
 from ..types import Monitor
 from .autoencoder import latents_identity
 from .cached import open_latents, open_states
-from .evaluate import judge_right
+from .diffusion import judge_right
 from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
-from .scenes import Chunks, Scenes, facts_of_row, hash_of_code, open_chunks, open_scenes
+from .scenes import Chunks, Scenes, facts_of_row, hash_of_code, open_chunks, open_scenes, other_rows
 
 
 class ScenePairs:
@@ -131,24 +131,12 @@ TINY = Sizes(
 )
 
 
-class Work:
+class Work(ControlTask):
     """Trains a branch; see `training.session.Task` and `registry.Recipe`."""
 
     def __init__(self, job: TrainingJob, setting: Setting, condition: Condition) -> None:
+        super().__init__(job.model, job.branch, job.pairs, setting.seed)
         self._job, self._setting, self._condition = job, setting, condition
-        self._task = ControlTask(job.model, job.branch, job.pairs, setting.seed)
-
-    def parameters(self) -> Mapping[str, nn.Parameter]:
-        """The trained weights of the branch."""
-        return self._task.parameters()
-
-    def batch(self, first: int, count: int) -> Batch:
-        """Scenes with their conditions."""
-        return self._task.batch(first, count)
-
-    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean squared error of the network's prediction."""
-        return self._task.loss(batch, generator)
 
     def watcher(self, session: Session) -> Watcher:
         """The convergence meter."""
@@ -209,9 +197,7 @@ class ControlRecipe:
         numbers = np.arange(count)
         prompted = pairs.take(numbers, numbers >= 0)
         unprompted = pairs.take(numbers, numbers < 0)
-        rows = open_scenes("maps", HELD_OUT_WORLD, count, setting.side, setting.monitor).rows(
-            numbers
-        )
+        rows = other_rows("maps", count, setting)
         setting.monitor.start("generating", 3 * count)
         sampled, alone, free = (
             _draw(model, one, pairs_of, setting)

@@ -15,8 +15,8 @@ from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..training.session import Plan
 from ..training.state import Loss
 from .perception import SceneTask, Sizes, total_of
-from .registry import HELD_OUT_WORLD, REPEATS, Setting
-from .scenes import ABSENT, Rows, Scenes, facts_of_row, open_scenes
+from .registry import Setting
+from .scenes import ABSENT, Rows, Scenes, facts_of_row, other_rows, training_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
 _DEVIATION = 0.8  # of the target around an object's middle, in places
@@ -139,10 +139,7 @@ def _shift_loss(grids: Grids, targets: Targets) -> Float[Tensor, ""]:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes and create the network."""
-    scenes = open_scenes(
-        "pictures", _WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
-    )
-    return Work(sizes, scenes, setting)
+    return Work(sizes, training_scenes("pictures", sizes.scenes, setting, _WORLD), setting)
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
@@ -152,8 +149,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     time are correct and nothing else is detected.
     """
     judge = load_judge(folder, setting.device)
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor)
-    rows = scenes.rows(np.arange(count))
+    rows = other_rows("pictures", count, setting)
     found = [
         _compare(row, predicted)
         for row, predicted in zip(rows, judge.judge(rows["picture"]), strict=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
@@ -21,14 +21,14 @@ from ..diffusion.pipeline import LatentSpace, load_part
 from ..errors import WrongBase
 from ..models.checkpoint import NOISE_AWARE
 from ..training.session import Plan
-from ..training.state import Loss, generator_for, initialise
+from ..training.state import Loss, in_order
 from . import diffusion
 from .autoencoder import latents_identity
 from .cached import open_latents
 from .diffusion import Sizes
-from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
-from .result import save_own
-from .scenes import ABSENT, Chunks, Scenes, in_order, open_scenes
+from .registry import HELD_OUT_WORLD, Setting
+from .result import NetworkTask
+from .scenes import ABSENT, Chunks, Scenes, open_scenes, training_scenes
 
 PAIRS = tuple(f"{colour} {kind}" for colour in COLOURS for kind in KINDS)
 _GROUPS = (PAIRS, KINDS, COLOURS, GROUNDS, TIMES)
@@ -51,12 +51,12 @@ LARGE = {"widths": (64, 128, 128)}
 TINY = diffusion.TINY
 
 
-class Work:
-    """Classifies noisy latents; see `training.session.Task`."""
+class Work(NetworkTask):
+    """Classifies noisy latents."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
         space = LatentSpace(load_part(setting.dependencies["autoencoder"]))
-        self._config = {
+        config = {
             "model_type": NOISE_AWARE,
             "channels": int(space.network.config.latent_channels),
             "side": setting.side // space.factor,
@@ -67,18 +67,12 @@ class Work:
             "groups": [len(group) for group in _GROUPS],
             "latents": space.identity,
         }
-        self._setting, self._latents = setting, latents
+        super().__init__(NoiseAwareNetwork(config), config, setting)
+        self._latents = latents
         self._labels = torch.from_numpy(labels_of(scenes))
-        self._network = NoiseAwareNetwork(self._config)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
         share = self._labels.float().mean(dim=0).clamp(_RARE, 1 - _RARE)
         bias = self._network.state_dict()["pool.answer.bias"]  # shares the network's memory
         bias.copy_(share.logit())  # most labels are rare; to learn that takes thousands of steps
-        self._network.to(setting.device)
-
-    def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights."""
-        return dict(self._network.named_parameters())
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Latents and their labels."""
@@ -95,10 +89,6 @@ class Work:
         logits = self._network(latents + sigma.view(-1, 1, 1, 1) * noise, sigma)
         labels = batch["labels"].to(device).float()
         return functional.binary_cross_entropy_with_logits(logits.float(), labels), {}
-
-    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the network; see `frozen.own`."""
-        save_own(folder, self._config, weights)
 
 
 def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
@@ -118,9 +108,7 @@ def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render and encode the scenes, and create the network."""
     folder = setting.dependencies["autoencoder"]
-    scenes = open_scenes(
-        "pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
-    )
+    scenes = training_scenes("pictures", sizes.scenes, setting)
     return Work(sizes, scenes, _latents(scenes, folder, setting), setting)
 
 

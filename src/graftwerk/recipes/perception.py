@@ -21,10 +21,10 @@ from ..blocks.networks import (
     load_perception,
 )
 from ..training.session import Plan
-from ..training.state import Loss, generator_for, initialise
-from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
-from .result import save_own
-from .scenes import Scenes, as_tensors, in_order, open_scenes
+from ..training.state import Loss, in_order
+from .registry import Setting
+from .result import NetworkTask
+from .scenes import Scenes, as_tensors, other_rows, training_scenes
 
 _DEPTH, _JOINTS = 20.0, 100.0  # weights that bring the parts of the loss to one size
 _RARE = -5.0  # logit of the chance that a pixel holds a joint
@@ -50,30 +50,21 @@ LARGE = {"widths": (24, 48, 96, 128, 128)}
 TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))
 
 
-class SceneTask:
-    """Training of a network that reads stored scenes; see `training.session.Task`."""
+class SceneTask(NetworkTask):
+    """Training of a network that reads stored scenes."""
 
     def __init__(
         self, network: nn.Module, config: dict[str, Any], scenes: Scenes, setting: Setting
     ) -> None:
-        self._scenes, self._setting, self._config = scenes, setting, config
-        initialise(network, generator_for(setting.seed, 0, "cpu"))
-        self._network = network.to(setting.device)
+        super().__init__(network, config, setting)
+        self._scenes = scenes
         # shares the network's memory
         self._bias = self._network.state_dict()["pyramid.head.bias"]
-
-    def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights."""
-        return dict(self._network.named_parameters())
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Stored scenes."""
         scenes = in_order(len(self._scenes), first, count, self._setting.seed)
         return as_tensors(self._scenes.rows(scenes))
-
-    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the network; see `frozen.own`."""
-        save_own(folder, self._config, weights)
 
 
 def total_of(parts: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -129,10 +120,7 @@ def _heat_loss(logits: Float[Tensor, "b j h w"], heat: Tensor) -> Float[Tensor, 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes with their maps and create the network."""
-    scenes = open_scenes(
-        "maps", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor, repeats=REPEATS
-    )
-    return Work(sizes, scenes, setting)
+    return Work(sizes, training_scenes("maps", sizes.scenes, setting), setting)
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
@@ -144,8 +132,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     side.
     """
     perception = load_perception(folder, setting.device)
-    scenes = open_scenes("maps", HELD_OUT_WORLD, count, setting.side, setting.monitor)
-    rows = scenes.rows(np.arange(count))
+    rows = other_rows("maps", count, setting)
     seen = perception.look(rows["picture"])
     classes = np.stack([one.classes for one in seen])
     depth, requested = np.stack([one.depth for one in seen]), rows["depth"].astype(np.float32)

@@ -14,16 +14,15 @@ from ..blocks.networks import load_perception
 from ..models.hub import builtin_folder
 from ..policy import world
 from ..policy.episodes import is_episodes, read_episodes
-from ..policy.network import ENCODER, MODEL_TYPE, PolicyNetwork, load_policy, look
-from ..policy.tune import Cloning
+from ..policy.network import ENCODER, MODEL_TYPE, Cloning, PolicyNetwork, load_policy, look
 from ..policy.world import Task, expert, of_policy, random_actions, record, success_of
 from ..settings import settings
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from ..training.state import generator_for, in_order, initialise
 from ..types import Monitor
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
-from .scenes import hash_of_code, in_order, open_chunks
+from .scenes import hash_of_code, open_chunks
 
 _STRIDE = 2  # of the frames that are learned from: neighbors show nearly the same
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from .. import files, folders
@@ -17,7 +19,8 @@ from ..models.hub import PREFIX, builtin_folder
 from ..models.trainable import WEIGHTS
 from ..text_safety import counted
 from ..training.session import Outcome
-from .registry import SIDE, Entry, find
+from ..training.state import generator_for, initialise
+from .registry import SIDE, Entry, Setting, find
 
 
 def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -30,11 +33,26 @@ def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 def save_own(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Write a network of this package inside a working folder; see `models.checkpoint`."""
-    from safetensors.torch import save
-
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
     files.write_plain(folder / WEIGHTS, content)
     files.write_json(folder / "config.json", dict(config))
+
+
+class NetworkTask:
+    """Training of a network of this package; see `training.session.Task` and `registry.Work`."""
+
+    def __init__(self, network: Any, config: dict[str, Any], setting: Setting) -> None:
+        self._setting, self._config = setting, config
+        initialise(network, generator_for(setting.seed, 0, "cpu"))
+        self._network = network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights."""
+        return dict(self._network.named_parameters())
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the network."""
+        save_own(folder, self._config, weights)
 
 
 def store_in_half(folder: Path) -> None:
@@ -43,9 +61,6 @@ def store_in_half(folder: Path) -> None:
     Their configurations still say float32, since that is the precision in which every library then
     computes.
     """
-    from safetensors import safe_open
-    from safetensors.torch import save
-
     for path in sorted(folder.rglob("*.safetensors")):
         with safe_open(path, framework="pt") as stored:
             about = stored.metadata()
@@ -223,8 +238,6 @@ def _reported(training: Mapping[str, Any]) -> str:
 
 def describe_hardware(device: str, processes: int) -> str:
     """Describe the machine of a training."""
-    import torch
-
     if device == "cuda":
         where = torch.cuda.get_device_name()
     else:

@@ -1,8 +1,7 @@
 """Rendered scenes in memory-mapped files, rendered once and shared by all recipes.
 
 Rendering a scene takes about as long as training on it, so each is rendered only once, in as many
-processes as there are cores. `python -m graftwerk.recipes.scenes JSON` renders one file; it does
-not import PyTorch.
+processes as there are cores. `python -m graftwerk.recipes.scenes JSON` renders one file.
 """
 
 import hashlib
@@ -16,10 +15,11 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from filelock import FileLock
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
@@ -32,10 +32,9 @@ from ..blocks.sampling import sample_scene
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, MOST_OBJECTS, POSES, TIMES, Scene
 from ..errors import Damaged, Failure
 from ..settings import settings
+from ..training.state import in_epochs
 from ..types import Monitor
-
-if TYPE_CHECKING:
-    import torch
+from .registry import HELD_OUT_WORLD, REPEATS, TRAINING_WORLD, Setting
 
 CHUNK = 1024  # scenes of a file
 
@@ -82,8 +81,6 @@ def open_chunks(
         make: computes the rows of a range of scenes.
         monitor: shows progress.
     """
-    from filelock import FileLock
-
     folder = settings().cache / location
     spans = [range(n, min(n + CHUNK, count)) for n in range(0, count, CHUNK)]
     paths = [folder / f"{span.start:08d}-{len(span)}.npy" for span in spans]
@@ -287,45 +284,20 @@ class Scenes:
         return gather(self._chunks, numbers)
 
 
-def as_tensors(rows: Rows) -> "dict[str, torch.Tensor]":
+def as_tensors(rows: Rows) -> dict[str, Tensor]:
     """Return the columns of rows, each in its own memory."""
-    import torch
-
     return {name: torch.from_numpy(np.ascontiguousarray(rows[name])) for name in rows.dtype.names}
-
-
-def in_order(count: int, first: int, items: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """Return the scenes of items `first` to `first + items`, reshuffled in each epoch."""
-    return _of_epochs(partial(_order, count, seed), count, first, items)
 
 
 def chances(count: int, first: int, items: int, seed: int) -> Float[np.ndarray, " n"]:
     """Return a uniform number for each of items `first` to `first + items` of `count` scenes."""
-    return _of_epochs(partial(_chances, count, seed), count, first, items)
-
-
-def _of_epochs(
-    epoch: Callable[[int], Shaped[np.ndarray, " n"]], count: int, first: int, items: int
-) -> Shaped[np.ndarray, " n"]:
-    """Return items of an endless sequence of epochs, each with `count` values."""
-    parts = []
-    while items:
-        number, location = divmod(first, count)
-        parts.append(epoch(number)[location : location + items])
-        first, items = first + len(parts[-1]), items - len(parts[-1])
-    return np.concatenate(parts)
+    return in_epochs(partial(_chances, count, seed), count, first, items)
 
 
 @lru_cache(maxsize=2)
 def _chances(count: int, seed: int, epoch: int) -> Float[np.ndarray, " n"]:
     sampled = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch)))
     return sampled.random(count)
-
-
-@lru_cache(maxsize=2)
-def _order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
-    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
-    return generator.permutation(count)
 
 
 def facts_of_row(row: np.void) -> Facts:
@@ -358,8 +330,6 @@ def open_scenes(
         objects: number of objects of each scene; None for any.
         repeats: chance that an object has kind and color of an earlier one.
     """
-    from filelock import FileLock
-
     name = f"{content}-{side}px-world{world}" + (f"-objects{objects}" if objects else "")
     name += f"-repeats{repeats:g}" if repeats else ""
     folder = settings().cache / "scenes" / _renderer() / name
@@ -379,6 +349,25 @@ def open_scenes(
     except OSError as error:
         files.raise_write_error(error, folder)
     return Scenes(f"{_renderer()}-{name}", [_open(chunk) for chunk in chunks])
+
+
+def training_scenes(
+    content: Content, count: int, setting: Setting, world: int = TRAINING_WORLD
+) -> Scenes:
+    """Open the scenes that a recipe is trained on; some of their objects repeat."""
+    return open_scenes(content, world, count, setting.side, setting.monitor, repeats=REPEATS)
+
+
+def other_rows(
+    content: Content,
+    count: int,
+    setting: Setting,
+    objects: int | None = None,
+    world: int = HELD_OUT_WORLD,
+) -> Rows:
+    """Return the first rows of a world that no recipe is trained on; see `open_scenes`."""
+    scenes = open_scenes(content, world, count, setting.side, setting.monitor, objects)
+    return scenes.rows(np.arange(count))
 
 
 @lru_cache(maxsize=1)

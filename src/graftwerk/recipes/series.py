@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..forecast.candidates import LEADS, Example, example, seasonal_naive
 from ..forecast.network import MODEL_TYPE, QUANTILES, SeriesForecaster, as_inputs, pinball
 from ..forecast.synthetic import synthetic_series
 from ..models.trainable import load_own
 from ..training.session import Plan
-from ..training.state import Loss, generator_for, initialise
+from ..training.state import Loss
 from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
-from .result import save_own
+from .result import NetworkTask
 
 _LONGEST = 1_100  # values of a history
 _WRONG_SEASON, _NO_SEASON = 0.05, 0.07  # shares of series whose season is named wrongly
@@ -70,23 +70,17 @@ def item(seed: int, world: int, number: int) -> tuple[Example, Float[np.ndarray,
     return reported, np.clip((after - reported.level) / reported.scale, -_FAR, _FAR), naive
 
 
-class Work:
-    """Quantiles of the values after a history; see `training.session.Task`."""
+class Work(NetworkTask):
+    """Quantiles of the values after a history."""
 
     def __init__(self, sizes: Sizes, setting: Setting) -> None:
-        self._sizes, self._setting = sizes, setting
-        self._config = {
+        self._sizes = sizes
+        config = {
             "model_type": MODEL_TYPE,
             **{name: getattr(sizes, name) for name in ("width", "heads", "layers")},
         }
-        self._network = SeriesForecaster(self._config)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        super().__init__(SeriesForecaster(config), config, setting)
         self._network.start()
-        self._network.to(setting.device)
-
-    def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights."""
-        return dict(self._network.named_parameters())
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Series made from their numbers."""
@@ -105,8 +99,7 @@ class Work:
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write the network in half precision."""
-        half = {name: tensor.half() for name, tensor in weights.items()}
-        save_own(folder, self._config, half)
+        super().save(folder, {name: tensor.half() for name, tensor in weights.items()})
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:

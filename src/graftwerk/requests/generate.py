@@ -1,13 +1,14 @@
 """Requests to generate images."""
 
 from collections.abc import Collection
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from .. import limits
-from ..errors import BadValue
+from ..errors import BadInput, BadValue, UnknownName
 from .base import (
     DEFAULT_GUIDE,
     DEFAULT_IMAGE_ENCODER,
@@ -33,6 +34,7 @@ from .base import (
 
 if TYPE_CHECKING:
     import graftwerk.generation.results  # noqa: F401  named in brackets below
+
 
 GuideModel = Annotated[
     PathText,
@@ -370,3 +372,40 @@ def require_guides(
             words = " or ".join(f"--{option} {kind}" for kind in kinds)
             hint = "Give that too, or leave it out."
             raise BadValue(name, getattr(request, name), f"it acts only with {words}", hint)
+
+
+SAMPLERS: tuple[str, ...] = get_args(Sampler)
+_WITH_ETA = ("ddim", "tcd", "model")
+
+
+def require_sampler(name: str, eta: float) -> None:
+    """Check a sampler's name and whether it supports `eta`.
+
+    Raises:
+        UnknownName: there is no such sampler.
+        BadInput: it does not support `eta`.
+    """
+    if name not in SAMPLERS:
+        raise UnknownName("sampler", name, SAMPLERS)
+    if eta and name not in _WITH_ETA:
+        raise BadInput(f"sampler {name!r} takes no eta ({eta}).", "Use --sampler ddim or tcd.")
+
+
+def parse_interval(text: str | None) -> tuple[float, float]:
+    """Return the lowest and highest noise level of `LO:HI`; either may be omitted.
+
+    Raises:
+        BadInput: it has another form, or LO is not below HI.
+    """
+    low, colon, high = (":" if text is None else text).partition(":")
+    try:
+        lowest, highest = float(low or 0), float(high or inf)
+    except ValueError:
+        colon = ""
+    if not colon or not 0 <= lowest < highest:
+        raise BadInput(
+            f"interval {text!r} is not possible.",
+            "Write two noise levels, LO:HI with LO below HI, for example 0.3:3; either may be "
+            "left out.",
+        )
+    return lowest, highest

@@ -182,7 +182,7 @@ def require_index(connection: sqlite3.Connection, folder: Path) -> None:
 def digest_of(meta: Mapping[str, str]) -> str:
     """Return the hash of the entries of `meta` that describe how the index was made."""
     fixed = {key: meta[key] for key in meta if key not in {"digest", "generation"}}
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+    return files.sha256_of_json(fixed)
 
 
 def read_meta(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
@@ -274,7 +274,8 @@ def open_database(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
     if folder.exists() and not folder.is_dir():
         raise BadFile(f"{folder} is a file, not the folder of an index.", "Name a folder.")
     if not path.is_file():
-        raise _no_index(folder)
+        hint = hint_for(folder, f"Make one: graft index add PATH... --index {folder}")
+        raise BadFile(f"there is no index in {folder}.", hint)
     with storage_errors(folder):
         try:
             return _open(folder)
@@ -295,11 +296,6 @@ def _open(folder: Path, *, immutable: bool = False) -> tuple[sqlite3.Connection,
     except BaseException:
         connection.close()
         raise
-
-
-def _no_index(folder: Path) -> BadFile:
-    hint = hint_for(folder, f"Make one: graft index add PATH... --index {folder}")
-    return BadFile(f"there is no index in {folder}.", hint)
 
 
 def _read_description(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
@@ -464,5 +460,5 @@ def _hash_blocks(path: Path) -> list[str]:
 
 
 def _serialise(body: dict[str, list[str]]) -> bytes:
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    digest = files.sha256_of_json(body)
     return (json.dumps({**body, "digest": digest}, sort_keys=True, indent=0) + "\n").encode()

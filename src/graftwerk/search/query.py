@@ -20,10 +20,9 @@ from ..requests.base import Mode
 from ..results import Familiarity, Passage
 from ..text_safety import printable
 from ..types import Encoder
-from .index import Index
+from .index import Index, VectorCache
 from .results import Hit, Location, SearchResult, location_of
 from .rows import Filter, View, input_text, parse_where
-from .vector_cache import VectorCache
 from .vectors import Space
 from .words import fold, to_match
 
@@ -173,7 +172,9 @@ def _find(
     What has the same content is ranked once, so that copies neither take places nor push others
     down; where too little is left, the rankings are made deeper.
     """
-    by_text = _by_text(view, requested)
+    by_text: dict[int, float] = {}
+    if requested.expression is not None:
+        by_text = dict(view.match(requested.expression, requested.depth, requested.where))
     rankings = [_by_vector(space, requested, group) for group in groups]
     passages = view.passages(list({*by_text}.union(*rankings)))
     same = _Same(view, passages, (*rankings, by_text))
@@ -350,12 +351,6 @@ def _by_vector(
     if allowed is None:
         return dict(space.nearest(requested.vector, requested.depth, exact=requested.exact))
     return dict(space.nearest_among(allowed, requested.vector, requested.depth))
-
-
-def _by_text(view: View, requested: _Query) -> dict[int, float]:
-    if requested.expression is None:
-        return {}
-    return dict(view.match(requested.expression, requested.depth, requested.where))
 
 
 def _rescore(

@@ -171,11 +171,6 @@ def _stored(passage: Passage) -> list[object]:
     return [getattr(passage, name) for name in names]
 
 
-def encode_vector(vector: Float32[np.ndarray, " d"]) -> bytes:
-    """Return the little-endian bytes of a vector."""
-    return vector.astype("<f4", copy=False).tobytes()
-
-
 def decode_vectors(blobs: Sequence[bytes], dimension: int) -> Vectors:
     """Decode vectors from bytes; rows of the wrong length become zeros, which match nothing."""
     size = 4 * dimension
@@ -261,7 +256,7 @@ def _to_values(
 ) -> tuple[object, ...]:
     path = os.fsencode(entry.path)
     digest = input_hash(passage, entry.content_hash)
-    blob = encode_vector(vector)
+    blob = vector.astype("<f4", copy=False).tobytes()
     return (
         *_stored(passage),
         digest,

@@ -24,6 +24,7 @@ from .database import is_whole, require_free
 from .index import (
     Index,
     Load,
+    VectorCache,
     create_or_open,
     describe_base,
     lasting_name,
@@ -33,7 +34,6 @@ from .index import (
 from .ingest import BATCH_PASSAGES, Intake, embed, require_something
 from .results import IndexChange
 from .rows import Entry, decode_vectors, input_hash, is_unit, storable
-from .vector_cache import VectorCache
 
 if TYPE_CHECKING:
     from PIL.Image import Image

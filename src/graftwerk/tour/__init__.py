@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent
 KIND, PAGE, PARTS = "tour", "index.html", ".chapters"
+_SHOWN_FIRST = ("compare", "prompts", "control")  # recorded results at the top of the page
 MEGABYTES = {False: 10, True: 280}  # on the disk, of the short tour and of the full one
 # by which a tour is known that is older than markers
 _TITLE, _HEAD = b"<title>Graftwerk: the tour</title>", 2_000
@@ -135,7 +136,7 @@ def run_tour(request: Tour, monitor: Monitor) -> TourResult:
     folders.claim(request.out, KIND, verify=_is_former)
     shown = [_retained(chapter, request) for chapter in CHAPTERS]
     _announce(shown, request, monitor)
-    front = _front(request.out)
+    front = {name: recorded.load(name, request.out) for name in _SHOWN_FIRST}
     files.write_text(page, _render(shown, front, request))
     for number, chapter in enumerate(CHAPTERS):
         if shown[number].html is None:
@@ -223,11 +224,6 @@ def _environment(folder: Path) -> "Environment":
         Path(path).absolute().relative_to(root).as_posix()
     )
     return environment
-
-
-def _front(folder: Path) -> dict[str, Any]:
-    """Return the recorded results shown at the top of the page."""
-    return {name: recorded.load(name, folder) for name in ("compare", "prompts", "control")}
 
 
 def _render(shown: list[_Part], front: dict[str, Any], request: Tour) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import files, folders
-from ..commands import calibrate, embed, fit, search
+from ..commands import fit, search
 from ..examples import HANDBOOK, QUESTIONS
 from ..rag.results import Answer
 from ..requests.finetune import Compare, Fit, Predict
@@ -56,7 +56,7 @@ def search_and_ask(folder: Path, request: Tour, monitor: Monitor) -> dict[str, A
     folders.remove(location, owner=folder)
     common: dict[str, Any] = {"index": location, "seed": request.seed, "device": request.device}
     added = search.run_index_add(IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
-    calibration = calibrate.run_calibrate(Calibrate(file=QUESTIONS, **common), monitor)
+    calibration = search.run_calibrate(Calibrate(file=QUESTIONS, **common), monitor)
     answers = []
     for question in REQUESTED if request.full else REQUESTED[:SHORT]:
         answers.append(search.run_ask(Ask(question=question, show_prompt=True, **common), Silent()))
@@ -81,7 +81,7 @@ def search_and_ask(folder: Path, request: Tour, monitor: Monitor) -> dict[str, A
 
 def _embedded(request: Tour, monitor: Monitor) -> dict[str, Any]:
     requested = Embed(inputs=list(EMBEDDED), seed=request.seed, device=request.device)
-    embedding = embed.run_embed(requested, monitor)
+    embedding = search.run_embed(requested, monitor)
     vectors = np.asarray(embedding.vectors)
     return {"texts": EMBEDDED, "cosines": (vectors @ vectors.T).tolist()}
 

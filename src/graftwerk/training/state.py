@@ -7,11 +7,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64, Shaped
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW
@@ -46,6 +50,29 @@ def arithmetic(device: str, precision: Precision) -> Iterator[None]:
         if device == "cpu":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         yield
+
+
+def in_order(count: int, first: int, items: int, seed: int) -> Int64[np.ndarray, " n"]:
+    """Return the numbers of items `first` to `first + items`, reshuffled in each epoch."""
+    return in_epochs(partial(_order, count, seed), count, first, items)
+
+
+def in_epochs(
+    epoch: Callable[[int], Shaped[np.ndarray, " n"]], count: int, first: int, items: int
+) -> Shaped[np.ndarray, " n"]:
+    """Return items of an endless sequence of epochs, each with `count` values."""
+    parts = []
+    while items:
+        number, location = divmod(first, count)
+        parts.append(epoch(number)[location : location + items])
+        first, items = first + len(parts[-1]), items - len(parts[-1])
+    return np.concatenate(parts)
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
+    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
+    return generator.permutation(count)
 
 
 _TABLE_DEVIATION = 0.02  # of embeddings and of free parameters, as in CLIP and GPT-2
@@ -214,8 +241,6 @@ def save(folder: Path, parts: Parts, facts: Facts) -> None:
         NoRoom: the disk is full; earlier checkpoints are intact.
         Damaged: the disk did not store what was written.
     """
-    from safetensors.torch import save as to_bytes
-
     claim(folder)
     target = folder / f"step-{facts.step:08d}"
     with folders.working_folder(target) as working:
@@ -362,8 +387,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path) -> tuple[Parts, Facts]:
-    from safetensors.torch import load as from_bytes
-
     manifest = _read_manifest(path)
     parts: dict[str, dict[str, Tensor]] = {}
     for name, digest in manifest["sha256"].items():

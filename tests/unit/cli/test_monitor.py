@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from graftwerk.cli.progress import Terminal, course_of
-from graftwerk.cli.streams import Stopping
+from graftwerk.cli.progress import Stopping, Terminal, course_of
 from graftwerk.errors import Cancelled
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

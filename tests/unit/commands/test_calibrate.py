@@ -4,7 +4,7 @@ import os
 import pytest
 
 from graftwerk import limits, requests
-from graftwerk.commands import calibrate, search
+from graftwerk.commands import search
 from graftwerk.errors import BadFile, BadInput, LimitExceeded, NoRoom
 from graftwerk.types import Silent
 
@@ -32,7 +32,7 @@ def labelled(answerable, unanswerable):
 
 
 def run(path, index, **more):
-    return calibrate.run_calibrate(requests.Calibrate(file=path, index=index, **more), Silent())
+    return search.run_calibrate(requests.Calibrate(file=path, index=index, **more), Silent())
 
 
 def test_the_floor_is_stored_and_used_by_ask(write, library, encoder):

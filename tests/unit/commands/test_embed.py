@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import graftwerk
-from graftwerk.commands import embed
+from graftwerk.commands import search
 from graftwerk.errors import BadFile, BadInput, NoRoom, UnknownName
 from graftwerk.models import encoders
 from graftwerk.types import Silent
@@ -58,7 +58,7 @@ def picture(tmp_path, name="a.png"):
 def test_to_the_report_in_order(tmp_path):
     monitor = Counting()
     request = graftwerk.Embed(inputs=["four", picture(tmp_path), "sixsix"], role="query")
-    report = embed.run_embed(request, monitor)
+    report = search.run_embed(request, monitor)
     assert report.vectors == [[4, 1, 0], [5, 4, 9], [6, 1, 0]]
     assert (report.count, report.dimension, report.out) == (3, 3, None)
     assert (monitor.total, monitor.done) == (3, 3)
@@ -66,7 +66,7 @@ def test_to_the_report_in_order(tmp_path):
 
 def test_npy(tmp_path):
     out = tmp_path / "new" / "vectors.npy"
-    report = embed.run_embed(graftwerk.Embed(inputs=["a", "bb"], out=out), Silent())
+    report = search.run_embed(graftwerk.Embed(inputs=["a", "bb"], out=out), Silent())
     assert report.vectors is None and report.out == str(out)
     found = np.load(out, allow_pickle=False)
     assert found.dtype == np.float32 and found[:, 0].tolist() == [1, 2]
@@ -75,7 +75,7 @@ def test_npy(tmp_path):
 def test_parquet(tmp_path):
     out = tmp_path / "vectors.parquet"
     inputs = ["a", "caf\udce9", picture(tmp_path)]
-    embed.run_embed(graftwerk.Embed(inputs=inputs, out=out), Silent())
+    search.run_embed(graftwerk.Embed(inputs=inputs, out=out), Silent())
     table = pyarrow.parquet.read_table(out)
     assert table.column_names == ["input", "vector"]
     assert table["input"].to_pylist() == ["a", "caf?", inputs[2]]
@@ -86,7 +86,7 @@ def test_parquet(tmp_path):
 def test_another_ending_is_refused_before_the_work(tmp_path, monkeypatch, name):
     monkeypatch.setattr(encoders, "load_encoder", lambda *a, **k: pytest.fail("worked already"))
     with pytest.raises(UnknownName, match=r"Allowed: \.npy, \.parquet"):
-        embed.run_embed(graftwerk.Embed(inputs=["a"], out=tmp_path / name), Silent())
+        search.run_embed(graftwerk.Embed(inputs=["a"], out=tmp_path / name), Silent())
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     out.write_bytes(b"old")
     monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "x")))
     with pytest.raises(NoRoom):
-        embed.run_embed(graftwerk.Embed(inputs=["a"], out=out), Silent())
+        search.run_embed(graftwerk.Embed(inputs=["a"], out=out), Silent())
     assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
 
 
@@ -104,53 +104,53 @@ def give_stdin(monkeypatch, content):
 
 def test_standard_input(monkeypatch):
     give_stdin(monkeypatch, b"\xef\xbb\xbfone\r\n\nthree\n")
-    report = embed.run_embed(graftwerk.Embed(inputs=["first", "-"]), Silent())
+    report = search.run_embed(graftwerk.Embed(inputs=["first", "-"]), Silent())
     assert [int(vector[0]) for vector in report.vectors] == [5, 3, 0, 5]
 
 
 def test_standard_input_that_is_empty_or_not_utf8(monkeypatch):
     give_stdin(monkeypatch, b"")
     with pytest.raises(BadInput, match="no line"):
-        embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
+        search.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
     give_stdin(monkeypatch, b"ab\xff")
     with pytest.raises(BadInput, match=r"standard input.*not UTF-8.*position 2"):
-        embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
+        search.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
 
 
 def test_lines_of_standard_input_are_cut_at_line_ends_only(monkeypatch):
     give_stdin(monkeypatch, "a\u2028b\x0cc\r\nde\n".encode("utf-16"))
-    assert len(embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent()).vectors) == 2
+    assert len(search.run_embed(graftwerk.Embed(inputs=["-"]), Silent()).vectors) == 2
 
 
 @pytest.mark.parametrize("word", ["prices", "img/prices", "données"])
 def test_a_word_that_may_be_a_file_name_is_reported(word, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = embed.run_embed(graftwerk.Embed(inputs=[word, "nice view", "図書館"]), Silent())
+    report = search.run_embed(graftwerk.Embed(inputs=[word, "nice view", "図書館"]), Silent())
     assert report.notes == [f"{word!r} is read as text: no file or folder has that name"]
 
 
 def test_a_missing_image_is_no_text():
     with pytest.raises(BadFile, match=r"'no/such\.png' does not exist"):
-        embed.run_embed(graftwerk.Embed(inputs=["no/such.png"]), Silent())
+        search.run_embed(graftwerk.Embed(inputs=["no/such.png"]), Silent())
 
 
 def test_a_sentence_that_ends_like_an_image_is_a_text():
-    report = embed.run_embed(graftwerk.Embed(inputs=["I lost my cat.png"]), Silent())
+    report = search.run_embed(graftwerk.Embed(inputs=["I lost my cat.png"]), Silent())
     assert report.vectors == [[17, 0, 0]]
 
 
 def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(BadFile, match=r"a\.png"):
-        embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())
+        search.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())
 
 
 def test_photographs_without_a_named_encoder(photographs, monkeypatch, listener):
     monkeypatch.setattr(encoders, "load_encoder", REAL)
     paths = [str(photographs / "warm" / "0.png"), str(photographs / "cold" / "1.png")]
-    made = embed.run_embed(graftwerk.Embed(inputs=paths, device="cpu"), listener)
+    made = search.run_embed(graftwerk.Embed(inputs=paths, device="cpu"), listener)
     assert (made.encoder, made.count, len(listener.notes)) == ("imagenet", 2, 1)
-    assert embed.run_embed(graftwerk.Embed(inputs=["red"]), listener).encoder == "builtin/minilm"
+    assert search.run_embed(graftwerk.Embed(inputs=["red"]), listener).encoder == "builtin/minilm"
     with pytest.raises(BadInput, match="builtin/minilm reads texts"):
-        embed.run_embed(graftwerk.Embed(inputs=paths, encoder="builtin/minilm"), listener)
+        search.run_embed(graftwerk.Embed(inputs=paths, encoder="builtin/minilm"), listener)
     assert sum("imagenet" in note for note in listener.notes) == 1

@@ -119,10 +119,10 @@ def test_the_card_of_the_static_encoder():
 def test_a_language_model_is_no_encoder(tmp_path, monkeypatch):
     from tests.networks import write_language_model
 
-    from graftwerk.models import encoders, onnx_text
+    from graftwerk.models import encoders, fast_text
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(onnx_text, "_write_graph", lambda *_: pytest.fail("exported"))
+    monkeypatch.setattr(fast_text, "_write_graph", lambda *_: pytest.fail("exported"))
     folder = write_language_model(tmp_path / "writer")
     card = look_at(folder)
     assert (card.kind, card.dimension, card.reads) == ("language model", None, ["text"])

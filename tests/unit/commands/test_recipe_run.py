@@ -92,7 +92,7 @@ def models(tmp_path_factory):
     root = tmp_path_factory.mktemp("recipes")
     reports = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("graftwerk.recipes.evaluate._STEPS", 2)
+        patch.setattr("graftwerk.recipes.diffusion._STEPS", 2)
         for entry in RECIPES:
             made_from = {name: root / name for name in entry.needs}
             if entry.judged:
@@ -343,7 +343,7 @@ def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_pa
 
 
 def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
-    monkeypatch.setattr("graftwerk.recipes.evaluate._STEPS", 2)
+    monkeypatch.setattr("graftwerk.recipes.diffusion._STEPS", 2)
     from graftwerk.diffusion.pipeline import load_diffusion
 
     root, _ = models
@@ -375,9 +375,9 @@ def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
 
 
 def test_evaluation_with_a_judge(models, monkeypatch):
-    from graftwerk.recipes import evaluate
+    from graftwerk.recipes import diffusion
 
-    monkeypatch.setattr(evaluate, "_STEPS", 2)
+    monkeypatch.setattr(diffusion, "_STEPS", 2)
     root, _ = models
     request = RecipeEval(name="diffusion", model=root / "diffusion", judge=root / "judge", count=8)
     found = blocks.run_recipe_eval(request, Silent())

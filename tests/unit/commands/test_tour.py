@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from graftwerk import requests, tour
-from graftwerk.cli.app import build_app
+from graftwerk.cli.main import build_app
 from graftwerk.data.images import read_image
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.tour import images, recorded, steering, text

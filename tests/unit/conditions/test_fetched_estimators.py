@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from graftwerk.conditions import blazepose, estimators, soft_edges
+from graftwerk.conditions import blazepose, estimators
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.models.fetching import convert
 
@@ -104,7 +104,7 @@ def hed(tmp_path_factory):
     h5py = pytest.importorskip("h5py")
     folder = tmp_path_factory.mktemp("hed")
     torch.manual_seed(3)
-    network = soft_edges.Hed({})
+    network = estimators.Hed({})
     with h5py.File(folder / "hed.h5", "w") as content:
         for name, tensor in network.state_dict().items():
             first, *rest, part = name.split(".")
@@ -121,7 +121,7 @@ def test_hed_is_converted_value_by_value(hed, monkeypatch, tmp_path):
     network, folder = hed
     monkeypatch.setattr(convert, "_shut", lambda: None)
     convert.hed(tmp_path, [folder / "hed.h5"])
-    soft = soft_edges.load_hed(tmp_path, "cpu")
+    soft = estimators.load_hed(tmp_path, "cpu")
     picture = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
     values = torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
@@ -129,7 +129,7 @@ def test_hed_is_converted_value_by_value(hed, monkeypatch, tmp_path):
     np.testing.assert_allclose(soft(picture), expected, atol=1e-6)
     read = estimators.load_estimator("lineart", str(tmp_path), "cpu")
     np.testing.assert_array_equal(read(picture[None])[0, ..., 0], np.rint(255 * expected))
-    monkeypatch.setattr(soft_edges, "_LONGEST", 40)
+    monkeypatch.setattr(estimators, "_LONGEST", 40)
     assert soft(picture).shape == (37, 51)
 
 
@@ -147,7 +147,7 @@ def test_soft_edges_are_thinned_to_lines(angle):
     x, y = np.meshgrid(np.arange(-30.0, 31), np.arange(-30.0, 31))
     turn = np.radians(angle)
     across = x * np.cos(turn) + y * np.sin(turn)
-    thin = soft_edges.thinned(np.exp(-((across / 4) ** 2)))
+    thin = estimators.thinned(np.exp(-((across / 4) ** 2)))
     inside = np.hypot(x, y) < 25
     assert (np.abs(across)[inside & (thin > 0.01)] < 1.01).all()
     assert (

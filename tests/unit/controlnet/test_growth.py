@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from graftwerk.controlnet.convergence import Measurement, Verdict
-from graftwerk.controlnet.forecast import fit_growth, forecast, reported_forecast
+from graftwerk.controlnet.train import fit_growth, forecast, reported_forecast
 from graftwerk.training.session import Plan
 
 PLAN = Plan(steps=200, batch=1, learning_rate=1e-3, warm_up=20)

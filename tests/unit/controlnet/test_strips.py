@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from graftwerk.controlnet import samples
+from graftwerk.controlnet import control
+from graftwerk.controlnet.control import Grid
 from graftwerk.controlnet.convergence import Verdict
-from graftwerk.controlnet.samples import Grid
 from graftwerk.controlnet.train import Watcher
 
 SIDE = 8
@@ -17,11 +17,11 @@ def grid_in(folder, monkeypatch):
     folder.mkdir()
     level = iter(range(10, 250, 10))
     monkeypatch.setattr(
-        samples,
+        control,
         "sample_controlled",
         lambda *_: np.full((2, SIDE, SIDE, 3), next(level), dtype=np.uint8),
     )
-    monkeypatch.setattr(samples, "cut", lambda batch, _: batch)
+    monkeypatch.setattr(control, "cut", lambda batch, _: batch)
     batch = SimpleNamespace(maps=np.zeros((2, SIDE, SIDE, 3), dtype=np.uint8))
     grid = Grid.__new__(Grid)
     grid._model = grid._branch = grid._condition = None

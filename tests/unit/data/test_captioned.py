@@ -5,7 +5,7 @@ from PIL import Image
 
 from graftwerk import limits
 from graftwerk.data.image_folder import read_captioned
-from graftwerk.data.pixels import fit, to_values
+from graftwerk.diffusion.sampling import fit, to_values
 from graftwerk.errors import BadFile, BadInput, LimitExceeded
 
 

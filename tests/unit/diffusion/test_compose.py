@@ -8,7 +8,7 @@ import torch
 from graftwerk.diffusion.guidance import Guidance, clamped, classifier_free, compose
 from graftwerk.diffusion.noise_schedule import Clamp
 from graftwerk.errors import BadInput
-from graftwerk.requests.sampling import parse_interval
+from graftwerk.requests.generate import parse_interval
 
 
 class Linear:

@@ -17,7 +17,7 @@ from graftwerk.diffusion.sampling import (
     sample_batch,
 )
 from graftwerk.errors import BadInput, Cancelled, Failure, UnknownName
-from graftwerk.requests.sampling import SAMPLERS
+from graftwerk.requests.generate import SAMPLERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

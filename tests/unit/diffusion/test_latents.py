@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from graftwerk.data.pixels import to_values
+from graftwerk.diffusion.sampling import to_values
 
 
 def test_values_of_images_that_cannot_be_written() -> None:

@@ -11,7 +11,8 @@ from tests.support import Recorder
 from graftwerk.adapters.lora import Rank, install, load
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadFile, BadInput, Cancelled
-from graftwerk.finetune.lora_diffusion import ImageTask, TrainingJob, train_on_images
+from graftwerk.finetune.lora_diffusion import ImageTask, train_on_images
+from graftwerk.finetune.lora_training import LoraJob
 from graftwerk.training.session import Plan
 from graftwerk.types import Silent
 
@@ -33,7 +34,8 @@ def pictures(tmp_path_factory):
 def lesson(text_pipeline, pictures, tmp_path):
     def make(model=text_pipeline, plan=PLAN, **changes):
         given = {"out": tmp_path / "lora", "rank": Rank(2), "device": "cpu"} | changes
-        return TrainingJob(pictures, "a red cube on grass", str(model), plan=plan, **given)
+        given["caption"] = "a red cube on grass"
+        return LoraJob(pictures, str(model), plan=plan, **given)
 
     return make
 

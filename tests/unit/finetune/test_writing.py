@@ -8,7 +8,8 @@ from tests.support import Recorder
 
 from graftwerk.adapters.lora import Rank
 from graftwerk.errors import BadFile, BadInput, Cancelled
-from graftwerk.finetune.lora_language import TrainingJob, train_on_text
+from graftwerk.finetune.lora_language import train_on_text
+from graftwerk.finetune.lora_training import LoraJob
 from graftwerk.models.language.local import load_local_writer
 from graftwerk.training.session import Plan
 from graftwerk.types import Prompt, Silent
@@ -28,8 +29,8 @@ def lesson(model, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
 
     def make(**changes):
-        given = {"text": tmp_path / "text.txt", "out": tmp_path / "lora", "plan": PLAN}
-        return TrainingJob(model=str(model), rank=Rank(4), device="cpu", **(given | changes))
+        given = {"data": tmp_path / "text.txt", "out": tmp_path / "lora", "plan": PLAN}
+        return LoraJob(model=str(model), rank=Rank(4), device="cpu", **(given | changes))
 
     return make
 
@@ -82,6 +83,6 @@ def test_stopped_and_run_again_it_ends_with_the_same_bytes(lesson, tmp_path):
 def test_bad_texts(lesson, tmp_path):
     (tmp_path / "short.txt").write_text("a b c")
     with pytest.raises(BadInput, match="has 3 tokens; that is too little"):
-        train_on_text(lesson(text=tmp_path / "short.txt"), Silent())
+        train_on_text(lesson(data=tmp_path / "short.txt"), Silent())
     with pytest.raises(BadFile, match="is not a file"):
-        train_on_text(lesson(text=tmp_path / "none.txt"), Silent())
+        train_on_text(lesson(data=tmp_path / "none.txt"), Silent())

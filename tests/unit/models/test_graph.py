@@ -8,7 +8,7 @@ import pytest
 from graftwerk import cache
 from graftwerk.cache import cached_folder
 from graftwerk.errors import NoRoom
-from graftwerk.models import onnx_text
+from graftwerk.models import fast_text
 from graftwerk.models.encoders import load_encoder
 
 
@@ -20,7 +20,7 @@ def fake_export(monkeypatch, error=None):
             raise error
         path.write_bytes(b"stub")
 
-    monkeypatch.setattr(onnx_text, "_write_graph", write)
+    monkeypatch.setattr(fast_text, "_write_graph", write)
 
 
 def test_what_cannot_be_exported_runs_by_pytorch(write_bert, own_cache, monkeypatch, caplog):
@@ -29,7 +29,7 @@ def test_what_cannot_be_exported_runs_by_pytorch(write_bert, own_cache, monkeypa
     with caplog.at_level(logging.WARNING):
         assert load_encoder(folder).backend == "pytorch"
     assert "PyTorch is used" in caplog.text and "RuntimeError" in caplog.text
-    monkeypatch.setattr(onnx_text, "_write_graph", lambda *arguments: pytest.fail("tried again"))
+    monkeypatch.setattr(fast_text, "_write_graph", lambda *arguments: pytest.fail("tried again"))
     assert load_encoder(folder).backend == "pytorch"
 
 
@@ -39,7 +39,7 @@ def test_a_graph_that_differs_is_not_used(write_bert, own_cache, monkeypatch, ca
     def wrong(path):
         return lambda ids, mask, pooled: np.full((len(ids), 16), 0.25, dtype=np.float32)
 
-    monkeypatch.setattr(onnx_text, "_open_session", wrong)
+    monkeypatch.setattr(fast_text, "_open_session", wrong)
     encoder = load_encoder(str(write_bert()))
     assert encoder.backend == "pytorch"
     assert "differs from PyTorch by" in caplog.text

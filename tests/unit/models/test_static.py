@@ -5,9 +5,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from graftwerk.errors import BadFile, BadInput
-from graftwerk.models import encoders, static_encoder
+from graftwerk.models import encoders, fast_text
 from graftwerk.models.encoders import load_encoder, model_folder
-from graftwerk.models.static_encoder import token_weights, whiten
+from graftwerk.models.fast_text import token_weights, whiten
 from graftwerk.models.text_encoder import TokenReader
 
 CLOSE = [("A man plays the guitar.", "Someone is playing an instrument."),
@@ -71,7 +71,7 @@ def test_distilled_once(write_bert, own_cache, monkeypatch):
     first = load_encoder(name)
     assert first.rescorer == str(folder) and first.dimension == 16
     monkeypatch.setattr(
-        static_encoder, "token_vectors", lambda *arguments: pytest.fail("distilled again")
+        fast_text, "token_vectors", lambda *arguments: pytest.fail("distilled again")
     )
     again = load_encoder(name)
     assert again.fingerprint == first.fingerprint
@@ -91,11 +91,11 @@ def test_a_damaged_table_is_made_again(write_bert, own_cache, monkeypatch):
 
 def test_another_base_has_another_fingerprint(write_bert):
     path = write_bert() / "tokenizer.json"
-    one = static_encoder.static_fingerprint(
+    one = fast_text.static_fingerprint(
         encoders.encoder_fingerprint(path.parent, encoders.read_recipe(path.parent), None)
     )
     path.write_text(path.read_text() + " ")
-    two = static_encoder.static_fingerprint(
+    two = fast_text.static_fingerprint(
         encoders.encoder_fingerprint(path.parent, encoders.read_recipe(path.parent), None)
     )
     assert one != two

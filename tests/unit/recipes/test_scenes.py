@@ -8,7 +8,8 @@ from graftwerk.blocks.sampling import sample_scene
 from graftwerk.errors import Cancelled, Damaged, Failure, NoRoom
 from graftwerk.recipes import scenes
 from graftwerk.recipes import scenes as rendering
-from graftwerk.recipes.scenes import as_tensors, chances, facts_of_row, in_order, open_scenes
+from graftwerk.recipes.scenes import as_tensors, chances, facts_of_row, open_scenes
+from graftwerk.training.state import in_order
 from graftwerk.types import Silent
 
 

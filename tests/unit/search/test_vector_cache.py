@@ -11,8 +11,8 @@ from tests.support import Corpus, HashEncoder, Recorder, use_encoder
 
 from graftwerk import Index
 from graftwerk.errors import BadInput, Cancelled
+from graftwerk.search.index import CACHE, VectorCache
 from graftwerk.search.query import RESCORED, search
-from graftwerk.search.vector_cache import CACHE, VectorCache
 
 TEXT = frozenset({"text"})
 STATIC = HashEncoder(name="static", reads=TEXT, rescorer="builtin/minilm")

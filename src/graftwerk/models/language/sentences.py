@@ -63,7 +63,8 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
 
     They do not overlap, and every character that is not white space is in one of them.
     """
-    cuts = sorted({*_line_cuts(text), *_punctuation_cuts(text), len(text)})
+    ends = [m.end() for m in _END.finditer(text) if _ends_sentence(text, m.start(), m.end())]
+    cuts = sorted({*_line_cuts(text), *ends, len(text)})
     spans = []
     begin = 0
     for cut in cuts:
@@ -74,10 +75,6 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
             spans.append((start, end))
         begin = cut
     return spans
-
-
-def _punctuation_cuts(text: str) -> list[int]:
-    return [m.end() for m in _END.finditer(text) if _ends_sentence(text, m.start(), m.end())]
 
 
 def _ends_sentence(text: str, start: int, end: int) -> bool:

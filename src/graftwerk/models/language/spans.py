@@ -197,13 +197,11 @@ class _Tokens:
     def begins_cell(self, number: int) -> bool:
         """Whether a table's cell ends between a token and the one before it."""
         gap = self.sentence[self.ends[number - 1] : self.starts[number]]
-        if "\t" in gap or "   " in gap or ("\n" in gap and self._label(number)):
+        labelled = "\n" in gap and LABEL.match(self.sentence, self.starts[number])
+        if "\t" in gap or "   " in gap or labelled:
             return True
         pair = self.texts[number - 1 : number + 1]  # 61 9.40, but not 555 01 23
         return all(_CELL.fullmatch(text) for text in pair) and any(not t.isdigit() for t in pair)
-
-    def _label(self, number: int) -> re.Match[str] | None:
-        return LABEL.match(self.sentence, self.starts[number])
 
     def fits(self, first: int, last: int) -> int:
         """Whether a run can be an answer; 2 in a cell whose label shares words with the question.

@@ -17,6 +17,7 @@ from typing import Any
 
 from . import files, limits
 from .errors import BadFile, GraftError
+from .settings import settings
 
 MARKER = ".graftwerk-owned"
 TRAINING_LOCK = ".training.lock"
@@ -196,8 +197,15 @@ def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> Non
 
     Raises:
         BadFile: it lies there, or in a folder that a link leads to; or the folder lies in that of a
-            model, which its files identify.
+            model, which its files identify, or among the fetched ones.
     """
+    fetched = (settings().cache / "models").resolve()
+    for folder in replaced:
+        if folder.resolve().is_relative_to(fetched):
+            raise BadFile(
+                f"{folder} lies among the fetched models, which are known by their files.",
+                "Name another folder with --out.",
+            )
     for path in inputs:
         if not path:
             continue

@@ -197,7 +197,7 @@ def _failed(error: BaseException, stopping: Stopping, as_json: bool, debug: bool
 def _unexpected_error(error: BaseException, debug: bool) -> GraftError:
     if debug:
         traceback.print_exception(error)
-    text = f"unexpected {type(error).__name__}: {error}"
+    text = f"unexpected {type(error).__name__}: {error}".rstrip(". ") + "."
     return GraftError(text, "Run again with --debug and report it.")
 
 

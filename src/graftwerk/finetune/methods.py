@@ -76,6 +76,11 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
     from .tune import ADAPTER, NetworkEncoder, encode, save_full
 
     head, tuning = run.tuning.head(), run.tuning
+    if not run.step:
+        monitor.note(
+            f"{run.settings.how}: no step was better on the validation examples than the start, so "
+            "the frozen network with its linear head was kept"
+        )
     test = problem.split.test
     score = details = None
     if len(test):
@@ -148,7 +153,7 @@ def other_methods(
     for how in ("lora", "full"):
         if how in known:
             continue
-        gain = f"{score.name} between {score.value:z.3f} and 1, as far as is known"
+        gain = f"{score.name} not known; it learns from the training examples without validation"
         if score.high >= 1:
             gain = "no gain that this many test examples could show"
         elif best is not None and how == "full":

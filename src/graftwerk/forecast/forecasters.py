@@ -438,8 +438,8 @@ def _windows(history: History, leads: int) -> tuple[int, int, int]:
     held = last - max(1, round(_HELD * (last - first)))
     if held - leads <= first + 1:
         raise BadInput(
-            f"a history of {len(history.values):,} values is too short to fit {leads} values "
-            "ahead.",
-            f"It takes some {4 * leads + 2 * first:,}; forecast zero-shot instead.",
+            f"{len(history.values):,} values, without those that a backtest holds back, are too "
+            f"few to fit {leads} values ahead.",
+            f"It takes some {4 * leads + 2 * first:,}: lower --origins, or forecast zero-shot.",
         )
     return first, held, last

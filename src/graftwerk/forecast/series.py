@@ -127,10 +127,10 @@ def _only_numbers(table: Table, time: str | None) -> str:
         return numeric[0]
     if numeric:
         which = f"several columns of numbers: {', '.join(numeric)}."
-    raise BadInput(
-        f"{table.path.name} has {which}",
-        f"Name the column with --target; there are: {', '.join(table.columns)}.",
-    )
+    named = f"Name the column with --target; there are: {', '.join(table.columns)}."
+    if which.endswith("not a number."):
+        named = f"Correct or empty that cell. {named}"
+    raise BadInput(f"{table.path.name} has {which}", named)
 
 
 def _is_empty(value: Any) -> bool:

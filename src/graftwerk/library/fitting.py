@@ -86,10 +86,10 @@ def base_of(request: Fit | Compare) -> Base:
     if isinstance(request, Fit) and request.how != "linear":
         if request.sweep and request.how is not None:
             raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-        if isinstance(request.layer, str) and request.top is not None:
+        if request.layer is not None and request.top is not None:
             raise BadInput(
-                f"--layer {request.layer} reads the blocks below --top too.",
-                "Leave one of them out, or name one layer.",
+                f"--top trains the last blocks, and --layer {request.layer} reads others.",
+                "Leave one of them out.",
             )
     return open_base(request.model, request.layer, request.device)
 

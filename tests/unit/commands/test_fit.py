@@ -171,8 +171,27 @@ def test_all_layers_side_by_side_are_a_wider_head(tmp_path, texts, tiny):
     assert head["weight"].shape[1] == 3 * 16
     found = eval_fit.run_eval_fit(EvalFit(fit=tmp_path / "linear", data=str(texts)), Silent())
     assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
-    with pytest.raises(BadInput, match="--layer all reads the blocks below --top too"):
-        make(tmp_path, texts, tiny, how="lora", layer="all", top=1)
+    for layer in ("all", 1):
+        with pytest.raises(BadInput, match=f"--layer {layer} reads others"):
+            make(tmp_path, texts, tiny, how="lora", layer=layer, top=1)
+
+
+def test_what_is_known_by_its_files_gets_no_others(tmp_path, texts, tiny, own_cache):
+    with pytest.raises(BadFile, match="lies among the fetched models"):
+        fit.run_fit(
+            Fit(data=str(texts), model=str(tiny), how="linear", out=own_cache / "models/out"),
+            Silent(),
+        )
+    assert not (own_cache / "models/out").exists()
+
+
+def test_a_training_that_does_not_help_is_said_to(tmp_path, texts, tiny, listener):
+    options = TUNED | {"learning_rate": 1e-9, "epochs": 1}
+    request = Fit(data=str(texts), model=str(tiny), how="lora", out=tmp_path / "out", **options)
+    fit.run_fit(request, listener)
+    record = json.loads((tmp_path / "out/graft.json").read_text())["content"]
+    assert record["settings"]["best_step"] == 0
+    assert [note for note in listener.notes if "its linear head was kept" in note]
 
 
 @pytest.mark.parametrize(("kind", "layer"), [("resnet", "multiscale"), ("vit", "all")])

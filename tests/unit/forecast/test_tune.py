@@ -146,5 +146,5 @@ def test_a_folder_of_something_else_is_not_written_over(series_folder, tmp_path)
 
 
 def test_a_history_that_is_too_short_to_fit(series_folder):
-    with pytest.raises(BadInput, match="too short to fit 24 values ahead"):
+    with pytest.raises(BadInput, match="too few to fit 24 values ahead"):
         gw.Forecaster(str(series_folder), method="full").fit(wave(50), 24)

@@ -154,10 +154,12 @@ def test_an_adapter_says_nothing_of_its_base(tmp_path, text_pipeline, connection
 
 
 def test_a_language_model_with_an_adapter_beside_it(tmp_path, connections) -> None:
-    write_language_model(tmp_path)
-    change(tmp_path, "adapter_config.json", base_model_name_or_path="evil/x", peft_type="LORA")
+    model = tmp_path / "model"
+    model.mkdir()
+    write_language_model(model)
+    change(model, "adapter_config.json", base_model_name_or_path="evil/x", peft_type="LORA")
     requested = requests.Fit(
-        task="write", how="lora", data=str(tmp_path / "a.txt"), model=str(tmp_path),
+        task="write", how="lora", data=str(tmp_path / "a.txt"), model=str(model),
         out=tmp_path / "out",
     )  # fmt: skip
     (tmp_path / "a.txt").write_text("some words " * 2000)

@@ -59,6 +59,7 @@ def fit_linear(
     balanced: bool = False,
     strength: float | None = None,
     numbers: int = 0,
+    squares: bool = True,
 ) -> Fitted:
     """Fit a head on the rows at `locations`.
 
@@ -72,6 +73,8 @@ def fit_linear(
         strength: use this value instead of choosing one.
         numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
             columns after them are missing-value indicators.
+        squares: whether least squares may be chosen with fewer dimensions than rows too; a training
+            from its far larger scores was not equal to the bit when it was resumed.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -90,7 +93,7 @@ def fit_linear(
         chosen = float("nan")
     else:
         tried = (*STRENGTHS, *_FOR_NUMBERS) if numbers else STRENGTHS
-        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried)
+        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried, squares)
     if slope is not None:
         weight, bias = _squares(rows, values, len(targets.labels), strength)
         weight, bias, loss = slope * weight, slope * bias, "squared"
@@ -168,6 +171,7 @@ def _choose(
     seed: int,
     balanced: bool,
     tried: Sequence[float] = STRENGTHS,
+    squares: bool = True,
 ) -> tuple[float, float, float | None]:
     """Return the strength with the best score on held-out folds, that score, and the slope.
 
@@ -188,9 +192,9 @@ def _choose(
                 parts
             )
     best = max(tried, key=lambda strength: round(scores[strength], 6))
-    if targets.task == "class" and not balanced and tried is STRENGTHS:
+    wide = rows.shape[1] > rows.shape[0]
+    if (squares or wide) and targets.task == "class" and not balanced and tried is STRENGTHS:
         squared = _choose_penalty(rows, values, len(targets.labels), parts)
-        wide = rows.shape[1] > rows.shape[0]
         error = 1e-6 if wide else (scores[best] * (1 - scores[best]) / len(rows)) ** 0.5
         if squared is not None and squared[1] > scores[best] + error:
             return squared

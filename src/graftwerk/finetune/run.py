@@ -290,6 +290,7 @@ def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
         problem.base.fingerprint,
         seed=problem.source.seed,
         balanced=problem.source.balanced,
+        squares=False,
     ).head
 
 

@@ -73,8 +73,7 @@ def fit_linear(
         strength: use this value instead of choosing one.
         numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
             columns after them are missing-value indicators.
-        squares: whether least squares may be chosen with fewer dimensions than rows too; a training
-            from its far larger scores was not equal to the bit when it was resumed.
+        squares: whether least squares may be chosen for narrow rows too; see `_choose`.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -175,8 +174,9 @@ def _choose(
 ) -> tuple[float, float, float | None]:
     """Return the strength with the best score on held-out folds, that score, and the slope.
 
-    The slope is None for logistic regression. Among equals the strongest regularization, the
-    smallest strength, is chosen.
+    Least squares on narrow rows may give such large scores that a training from them is not equal
+    to the bit when it is resumed. The slope is None for logistic regression. Among equals the
+    strongest regularization, the smallest strength, is chosen.
     """
     if len(rows) > _CHOSEN_ON:
         some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_CHOSEN_ON])

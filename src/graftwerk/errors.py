@@ -26,7 +26,7 @@ from numbers import Real
 from typing import ClassVar
 
 _SHOWN = 80  # characters of a refused value
-_NAMED = 60  # names of a closed list
+_NAMED, _NAMED_BESIDE = 60, 12  # names of a closed list; beside a guess
 
 
 def few(names: Iterable[str], count: int = 5) -> str:
@@ -123,6 +123,18 @@ class LimitExceeded(BadInput):
     """Something is larger than the limits in `graftwerk.limits` allow."""
 
 
+def guess_of(received: str, names: Iterable[str]) -> str:
+    """Return the question which of the nearest names was meant; empty if none is near.
+
+    >>> guess_of("imagnet", ["imagenet", "hed"])
+    'Did you mean imagenet? '
+    """
+    near = get_close_matches(received, list(names), n=3)
+    last = received.rpartition("/")[2]  # names that share only `builtin/` are not near
+    near = [name for name in near if get_close_matches(last, [name.rpartition("/")[2]])]
+    return f"Did you mean {' or '.join(near)}? " if near else ""
+
+
 class UnknownName(BadInput):
     """A name that is not in a closed list; the nearest names are offered.
 
@@ -132,11 +144,8 @@ class UnknownName(BadInput):
 
     def __init__(self, what: str, received: str, allowed: Iterable[str]) -> None:
         names = list(allowed)
-        near = get_close_matches(received, names, n=3)
-        last = received.rpartition("/")[2]  # names that share only `builtin/` are not near
-        near = [name for name in near if get_close_matches(last, [name.rpartition("/")[2]])]
-        guess = f"Did you mean {' or '.join(near)}? " if near else ""
-        allowed = f"Allowed: {few(names, _NAMED)}."
+        guess = guess_of(received, names)
+        allowed = f"Allowed: {few(names, _NAMED_BESIDE if guess else _NAMED)}."
         super().__init__(f"{what} {received!r} is not known.", guess + allowed)
 
 

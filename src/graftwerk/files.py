@@ -42,6 +42,19 @@ def raise_write_error(error: OSError, path: Path, size: int | None = None) -> No
     raise error
 
 
+def real_path(path: Path, strict: bool = False) -> Path:
+    """Return the absolute path without links.
+
+    The method of `Path` raises a RuntimeError at a link that leads to itself; here the rest of such
+    a path stays as it is, so that opening it fails with an OSError.
+
+    Args:
+        path: need not exist.
+        strict: whether it must exist; raises OSError if it does not.
+    """
+    return Path(os.path.realpath(path, strict=strict))
+
+
 @contextmanager
 def disk_errors() -> Iterator[None]:
     """Raise disk errors as `OSError` that a Rust library (safetensors) reports as its own kind."""

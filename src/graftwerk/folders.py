@@ -182,14 +182,14 @@ def beside(out: Path, kind: str, verify: Verify = never) -> Path:
         with suppress(BadFile):
             require_free(location, kind, kind, verify)
             return location
-    raise BadFile(f"{location} and all names like it are taken.", "Pass another folder with --out.")
+    raise BadFile(f"{location} and all names like it are taken.", "Name another output folder.")
 
 
 _MODEL_FILES = ("config.json", "modules.json", "model_index.json")
 
 
 def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> None:
-    """Refuse input in a folder that is going to be replaced, and such a folder in a model.
+    """Refuse input that lies in an output folder, and an output folder that lies in a model.
 
     Args:
         inputs: data and models; what does not exist is no path.
@@ -199,29 +199,29 @@ def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> Non
         BadFile: it lies there, or in a folder that a link leads to; or the folder lies in that of a
             model, which its files identify, or among the fetched ones.
     """
-    fetched = (settings().cache / "models").resolve()
+    fetched = files.real_path(settings().cache / "models")
     for folder in replaced:
-        if folder.resolve().is_relative_to(fetched):
+        if files.real_path(folder).is_relative_to(fetched):
             raise BadFile(
                 f"{folder} lies among the fetched models, which are known by their files.",
-                "Name another folder with --out.",
+                "Name another output folder.",
             )
     for path in inputs:
         if not path:
             continue
         with suppress(OSError, ValueError, RuntimeError):
-            real = Path(path).expanduser().resolve(strict=True)
-            inside = [folder for folder in replaced if real.is_relative_to(folder.resolve())]
+            real = files.real_path(Path(path).expanduser(), strict=True)
+            inside = [folder for folder in replaced if real.is_relative_to(files.real_path(folder))]
             if inside:
                 raise BadFile(
                     f"{path} lies in {inside[0]}, which is going to be replaced.",
-                    "Move it, or name another folder with --out.",
+                    "Move it, or name another output folder.",
                 )
-            within = [folder for folder in replaced if folder.resolve().is_relative_to(real)]
+            within = [folder for folder in replaced if files.real_path(folder).is_relative_to(real)]
             if within and any((real / name).is_file() for name in _MODEL_FILES):
                 raise BadFile(
                     f"{within[0]} would lie in the model {path}, and change it.",
-                    "Name another folder with --out.",
+                    "Name another output folder.",
                 )
 
 
@@ -239,8 +239,8 @@ def remove(folder: Path, owner: Path | None = None) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     if owner is not None and folder != owner and folder.is_relative_to(owner):
-        real = owner.resolve() / folder.relative_to(owner)
-        ours = kind_of(owner) is not None and real.parent.resolve() == real.parent
+        real = files.real_path(owner) / folder.relative_to(owner)
+        ours = kind_of(owner) is not None and files.real_path(real.parent) == real.parent
     else:
         ours = kind_of(folder) is not None and not folder.is_symlink()
     if not ours:

@@ -28,12 +28,12 @@ def task(tmp_path, tiny):  # noqa: F811
     """A task for a way and the folder of its result."""
     texts = write_csv(tmp_path / "texts.csv", sentences(60))
 
-    def make(how, out):
+    def make(how, out, **changes):
         options = {
             "data": str(texts), "model": str(tiny), "how": how, "out": str(out), "rank": 2,
             "epochs": 4, "batch": 8, "learning_rate": 3e-3, "patience": 50, "device": "cpu",
         }  # fmt: skip
-        return {"fit": options, "report": str(tmp_path / "report.json")}
+        return {"fit": options | changes, "report": str(tmp_path / "report.json")}
 
     return make
 
@@ -44,23 +44,23 @@ def result(out, how):
     return [(out / name).read_bytes() for name in names]
 
 
-def kill_and_compare(fitter, task, tmp_path, how, count):
+def kill_and_compare(fitter, task, tmp_path, how, count, **changes):
     """Kill fits at random steps; gives how many were caught at work."""
     whole = tmp_path / f"whole-{how}"
-    assert fitter.run(**task(how, whole)) == 0
+    assert fitter.run(**task(how, whole, **changes)) == 0
     steps = Log(whole / "log.jsonl").read()[-1]["step"]
     generator, caught = random.Random(how), 0
     for number in range(count):
         out = tmp_path / f"{how}-{number}"
         log = tmp_path / f".{out.name}.training" / "log.jsonl"
         stop = generator.randrange(1, steps)
-        child = fitter.start(**task(how, out))
+        child = fitter.start(**task(how, out, **changes))
         while not out.exists() and len(Log(log).read()) < stop:
             time.sleep(0.002)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, 9)
         caught += fitter.finish() == 9
-        assert fitter.run(**task(how, out)) == 0
+        assert fitter.run(**task(how, out, **changes)) == 0
         assert result(out, how) == result(whole, how)
         assert not log.parent.exists()
     return caught
@@ -69,6 +69,12 @@ def kill_and_compare(fitter, task, tmp_path, how, count):
 @pytest.mark.parametrize("how", ["lora", "full"])
 def test_kill_and_the_same_command_again(fitter, task, tmp_path, how):
     assert kill_and_compare(fitter, task, tmp_path, how, 1) == 1
+
+
+@pytest.mark.parametrize("how", ["lora", "full"])
+def test_kill_and_again_from_least_squares(fitter, task, tmp_path, how):
+    """More dimensions than rows, so that the training may start from least squares."""
+    assert kill_and_compare(fitter, task, tmp_path, how, 1, layer="all") == 1
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ equals the frozen one exactly; removing it leaves the frozen model as it was; it
 frozen weight; and it refuses another base model by name. `tests/laws/` verifies this for the
 public objects.
 
-Saved are the adapter's files, and `graft.json`, which names the base model.
+A saved adapter is a folder with the adapter's files and `graft.json`, which names the base model.
 
 The two sides of the interface:
 
@@ -161,7 +161,7 @@ def is_replaceable(folder: Path, *kinds: str) -> bool:
         if there and name not in names and name not in folders.BOOKKEEPING:
             raise BadFile(
                 f"{folder} holds {name!r}, which is not of the fit and would be lost.",
-                "Move it away, or name another folder with --out.",
+                "Move it away, or name another output folder.",
             )
     return True
 
@@ -209,8 +209,8 @@ def _require_listed(folder: Path, hashes: Mapping[str, str]) -> None:
 
 def _require_whole(folder: Path, hashes: Mapping[str, str]) -> None:
     for name, digest in hashes.items():
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder.resolve()):
+        path = files.real_path(folder / name)
+        if not path.is_relative_to(files.real_path(folder)):
             raise BadFile(f"{folder / RECORD} points outside of its folder: {name!r}.", "Fix it.")
         if not path.is_file():
             raise Damaged(f"{folder} lacks {name}.", "Copy the whole folder again.")

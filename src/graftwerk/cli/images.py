@@ -118,14 +118,19 @@ def guide_lines(report: "reports.Generation") -> list[str]:
     return lines + check_table(report.verdicts) + self_test_lines(report.self_test)
 
 
+_DISTANCES = ("residual", "spectrum", "neighbours", "probe")
+
+
 def verdict_lines(report: "reports.GuideVerdicts") -> list[str]:
     """Show one line per image with a column per realism check."""
     requested = "" if report.label is None else f" of {printable(report.label)!r}"
+    measured = {check.name for image in report.pictures for check in image.witnesses}
+    distances = [name for name in _DISTANCES if name in measured]
     return [
         *check_table(report.pictures),
-        f"real images{requested}? ! marks what speaks against it; residual, spectrum, "
-        f"neighbours and probe are distances from {report.real} real images: 95 % of these are "
-        f"within 1, and {report.limit:g} is the limit of each ({report.seconds:.1f} s)",
+        f"real images{requested}? ! marks what speaks against it; {', '.join(distances)}: "
+        f"distances from {report.real} real images, of which 95 % are within 1; the limit of each "
+        f"is {report.limit:g} ({report.seconds:.1f} s)",
         *self_test_lines(report.self_test),
     ]
 

@@ -17,7 +17,7 @@ from .. import files, folders, limits
 from ..data.columns import ColumnChoice
 from ..data.dataset import ImageArray, Item, Kind
 from ..data.images import ImageNotes, open_image, write_image
-from ..data.inputs import read_inputs
+from ..data.inputs import list_inputs, read_inputs
 from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
 from ..errors import BadFile, BadInput, LimitExceeded, UnknownName, WriterFailed
 from ..library.encoder import load_encoder
@@ -225,7 +225,7 @@ def run_embed(request: search.Embed, monitor: Monitor) -> Embedding:
     """Embed the inputs in order."""
     write = _writer(request.out) if request.out is not None else None
     folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
-    name = suited_encoder(request, request.inputs, monitor)
+    name = suited_encoder(request, list_inputs(request.inputs), monitor)
     encoder = load_encoder(name, layer=request.layer, device=request.device)
     reads: frozenset[Kind] = frozenset(encoder.reads)
     requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))

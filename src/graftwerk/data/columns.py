@@ -22,10 +22,19 @@ KIND_WORDS: dict[Kind, str] = {
     "series": "series of numbers",
     "row": "tables of numbers",
 }
+
+
+def image_models(option: str) -> str:
+    """Return what to pass with this option for images."""
+    return (
+        f"for photographs {option} imagenet (graft models fetch imagenet, 18 MB), for Blocks "
+        f"scenes {option} builtin/blocks-clip"
+    )
+
+
 _READERS: dict[Kind, str] = {
     "text": "--model builtin/minilm, or the folder of another text encoder",
-    "image": "for photographs --model imagenet (graft models fetch imagenet, 18 MB), for Blocks "
-    "scenes --model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
+    "image": f"{image_models('--model')}, or the folder of an image model (CLIP, ViT, ...)",
     "series": "--model FOLDER of PatchTST or TimesFM",
     "row": "--model none",
 }

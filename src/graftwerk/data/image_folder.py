@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded, few
+from ..files import real_path
 from ..text_safety import counted
 from . import raw
 from .benchmarks import values_of
@@ -246,7 +247,7 @@ class _Reading:
         inner = os.path.normpath(os.path.join(start, whole))  # noqa: PTH118
         path = self._root / inner
         outside = inner == ".." or inner.startswith(f"..{os.sep}")
-        if outside or not path.resolve().is_relative_to(self._root.resolve()):
+        if outside or not real_path(path).is_relative_to(real_path(self._root)):
             raise BadFile(
                 f"{location} names {name!r}, which lies outside of {self._root}.",
                 "Name the folder that holds both, or bring the conditions with --conditions.",

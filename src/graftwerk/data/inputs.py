@@ -11,15 +11,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
+from pathlib import Path
 
 from ..errors import BadFile, BadInput
 from ..results import LeftOut
+from ..text_safety import counted
 from . import raw
-from .columns import KIND_WORDS, ColumnChoice
+from .columns import KIND_WORDS, ColumnChoice, image_models
 from .dataset import ImageArray, Item, Kind
 from .documents.formats import IMAGES, is_image_path, name_notes, refuse_missing
 from .documents.formats import SUFFIXES as DOCUMENTS
-from .load import TEXTS, Rows, read_items, read_text
+from .load import TEXTS, Rows, kind_of, list_folder, read_items, read_text
 from .tables import SUFFIXES, is_table_file
 
 _OTHERS = (
@@ -49,6 +51,18 @@ def read_inputs(
     found = join_rows(read)
     if not found.items:
         raise BadInput("standard input contains no line.", "Give one text per line.")
+    return found
+
+
+def list_inputs(values: Sequence[str]) -> list[str]:
+    """Return the inputs, with the images and texts in a folder instead of the folder."""
+    found: list[str] = []
+    for value in values:
+        if os.path.isdir(value):  # noqa: PTH112
+            root = Path(value)
+            found += [str(root / path) for path, _ in list_folder(root) if kind_of(path)]
+        else:
+            found.append(value)
     return found
 
 
@@ -88,6 +102,8 @@ def _expand(value: str, requested: ColumnChoice, reader: str, strict: bool) -> R
         return _words(lines[: len(items)], items, tuple(notes))
     if not value.strip():
         raise BadInput(f"the input {value!r} is empty.", "Give a text, a file or a table.")
+    if os.path.isdir(value):  # noqa: PTH112
+        return _read_folder(Path(value), requested, reader)
     if is_table_file(value):
         found = read_items(value, requested, requested.target, strict)
         return replace(found, names=[f"{value}, {location}" for location in found.names])
@@ -95,6 +111,23 @@ def _expand(value: str, requested: ColumnChoice, reader: str, strict: bool) -> R
     item = _item(value, requested.reads, reader, encoding, guessed)
     as_name = name_notes(value, any_word=True) if item is value else ()
     return _words([value], [item], (*as_name, *(f"{value}: {note}" for note in guessed)))
+
+
+def _read_folder(root: Path, requested: ColumnChoice, reader: str) -> Rows:
+    """Read the images or texts in a folder, and in those inside it."""
+    listed = list(list_folder(root))
+    paths = [str(root / path) for path, _ in listed if kind_of(path) in requested.reads]
+    if not paths:
+        raise BadInput(
+            f"{reader} reads {_kinds(requested.reads)}, and the folder {str(root)!r} holds none.",
+            _hint(requested.reads, reader, any(kind_of(path) == "image" for path, _ in listed)),
+        )
+    guessed = Counter[str]()
+    encoding = requested.reading.encoding
+    items = [_item(path, requested.reads, reader, encoding, guessed) for path in paths]
+    others = len(listed) - len(paths)
+    left = [f"{counted(others, 'file')} of other kinds left out"] if others else []
+    return _words(paths, items, tuple(f"{root}: {note}" for note in (*left, *guessed)))
 
 
 def _words(names: list[str], items: list[Item], notes: tuple[str, ...]) -> Rows:
@@ -117,7 +150,7 @@ def _item(
     guessed: Counter[str] | None = None,
 ) -> Item:
     """Return the item for one input that is not a table: a text or a file."""
-    hint = _hint(reads)
+    hint = _hint(reads, reader)
     exists = os.path.exists(value)  # noqa: PTH110  a text may be an invalid path
     if not exists:
         refuse_missing(value, _ENDINGS, hint)
@@ -132,21 +165,26 @@ def _item(
         if isinstance(text, LeftOut):
             raise BadInput(f"{value!r} cannot be used: {text.reason}", "Fix it or leave it out.")
         return text
-    kinds = " and ".join(KIND_WORDS[kind] for kind in sorted(reads, reverse=True))
-    raise BadInput(f"{reader} reads {kinds}, and {value!r} is {_what(value)}.", hint)
+    hint = _hint(reads, reader, exists and is_image_path(value))
+    raise BadInput(f"{reader} reads {_kinds(reads)}, and {value!r} is {_what(value)}.", hint)
+
+
+def _kinds(reads: frozenset[Kind]) -> str:
+    return " and ".join(KIND_WORDS[kind] for kind in sorted(reads, reverse=True))
 
 
 def _what(value: str) -> str:
     if not os.path.exists(value):  # noqa: PTH110
         return "none"
-    if os.path.isdir(value):  # noqa: PTH112
-        return "a folder"
     return "an image" if is_image_path(value) else "a file of another kind"
 
 
-def _hint(reads: frozenset[Kind]) -> str:
+def _hint(reads: frozenset[Kind], reader: str, image: bool = False) -> str:
+    """Return what can be given, or for an image the encoders that read one."""
+    if image and reader.startswith("encoder"):
+        return f"Name an encoder of images: {image_models('--encoder')}."
     files = [*(TEXTS if "text" in reads else ()), *(IMAGES[:3] if "image" in reads else ())]
-    named = f"{' '.join(files)} files" if files else ""
+    named = f"{' '.join(files)} files, or a folder of them" if files else ""
     tables = f"a table: {' '.join(SUFFIXES)}"
     given = [*(["texts"] if "text" in reads else []), *([named] if named else []), tables]
     last = "; - reads texts line by line" if "text" in reads else ""

@@ -61,8 +61,8 @@ def read_class_folders(root: Path, encoding: str | None = None) -> Examples:
         BadInput: there are no class folders, or they look like parts of a split.
         BadFile: it is a zip that cannot be read.
     """
-    files = list(_entries(root))
-    entries = [entry for entry in files if _kind_of(entry[0]) is not None]
+    files = list(list_folder(root))
+    entries = [entry for entry in files if kind_of(entry[0]) is not None]
     entries = [entry for entry in _without_common_folder(entries) if len(entry[0].parts) > 1]
     if not entries:
         raise BadInput(
@@ -79,9 +79,9 @@ def read_class_folders(root: Path, encoding: str | None = None) -> Examples:
             f"{', '.join(sorted(names))}.",
             f"Name one of them, for example {root / min(names)}, and another with --test.",
         )
-    kinds = [_kind_of(path) for path, _ in entries]
+    kinds = [kind_of(path) for path, _ in entries]
     kind: Kind = "image" if kinds.count("image") >= kinds.count("text") else "text"
-    entries = [entry for entry in entries if _kind_of(entry[0]) == kind]
+    entries = [entry for entry in entries if kind_of(entry[0]) == kind]
     found = _read(root, kind, entries, encoding)
     read = {location for _, location in entries}
     others = Counter(path.suffix or path.name for path, at in files if at not in read)
@@ -101,7 +101,13 @@ def look_at(image: ImageArray, notes: ImageNotes) -> str | LeftOut:
         return LeftOut(name=image.name, reason=error.message)
 
 
-def _entries(root: Path) -> Iterator[Entry]:
+def list_folder(root: Path) -> Iterator[Entry]:
+    """Yield the files of a folder or zip, sorted; hidden ones are left out.
+
+    Raises:
+        BadFile: it is a zip that cannot be read.
+        LimitExceeded: the folders are nested too deeply.
+    """
     if root.is_file():
         members = sorted(e.filename for e in open_zip(str(root)).infolist() if not e.is_dir())
         found = [(PurePosixPath(name), ImageArray(str(root), name)) for name in members]
@@ -129,7 +135,8 @@ def _without_common_folder(entries: list[Entry]) -> list[Entry]:
     return entries
 
 
-def _kind_of(path: PurePosixPath) -> Kind | None:
+def kind_of(path: PurePosixPath) -> Kind | None:
+    """Return whether a file holds an image or a text, by its ending; None for others."""
     if is_image_path(path.name):
         return "image"
     return "text" if path.suffix.lower() in TEXTS else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import folders
 from ..errors import BadFile, BadInput
-from ..files import sha256_of_file, sha256_of_json
+from ..files import real_path, sha256_of_file, sha256_of_json
 from ..models import checkpoint
 from ..models.hub import locate
 
@@ -163,7 +163,7 @@ def locate_pipeline(name: str) -> Path:
     """Return the folder of a pipeline, or its single file; see `models.hub.locate`."""
     path = Path(name).expanduser()
     if path.suffix == ".safetensors" and path.is_file():
-        return path.resolve()
+        return real_path(path)
     return locate(name, "diffusion pipeline")
 
 

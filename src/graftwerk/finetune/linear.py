@@ -22,6 +22,7 @@ _FOR_NUMBERS = (3.0, 10.0)  # additional values for few columns of numbers
 _RIDGES = tuple(float(value) for value in np.logspace(-3, 4, 15))  # penalties
 _PENALTIES = tuple(float(value) for value in np.logspace(-3, 3, 13))  # of least squares, per row
 _SLOPES = tuple(float(value) for value in np.geomspace(0.5, 50, 21))  # its scores to logits
+_ABOUT = 1e-3  # nats an example
 _WIDEST = 3_000  # dimensions, or rows if fewer, of the matrix that least squares decomposes
 _BITS = 14  # of its weights, relative to the largest
 _MANY = 100  # classes beyond which least squares is not tried
@@ -59,7 +60,6 @@ def fit_linear(
     balanced: bool = False,
     strength: float | None = None,
     numbers: int = 0,
-    squares: bool = True,
 ) -> Fitted:
     """Fit a head on the rows at `locations`.
 
@@ -73,7 +73,6 @@ def fit_linear(
         strength: use this value instead of choosing one.
         numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
             columns after them are missing-value indicators.
-        squares: whether least squares may be chosen for narrow rows too; see `_choose`.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -92,7 +91,7 @@ def fit_linear(
         chosen = float("nan")
     else:
         tried = (*STRENGTHS, *_FOR_NUMBERS) if numbers else STRENGTHS
-        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried, squares)
+        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried)
     if slope is not None:
         weight, bias = _squares(rows, values, len(targets.labels), strength)
         weight, bias, loss = slope * weight, slope * bias, "squared"
@@ -170,13 +169,11 @@ def _choose(
     seed: int,
     balanced: bool,
     tried: Sequence[float] = STRENGTHS,
-    squares: bool = True,
 ) -> tuple[float, float, float | None]:
     """Return the strength with the best score on held-out folds, that score, and the slope.
 
-    Least squares on narrow rows may give such large scores that a training from them is not equal
-    to the bit when it is resumed. The slope is None for logistic regression. Among equals the
-    strongest regularization, the smallest strength, is chosen.
+    The slope is None for logistic regression. Among equals the strongest regularization, the
+    smallest strength, is chosen.
     """
     if len(rows) > _CHOSEN_ON:
         some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_CHOSEN_ON])
@@ -192,9 +189,9 @@ def _choose(
                 parts
             )
     best = max(tried, key=lambda strength: round(scores[strength], 6))
-    wide = rows.shape[1] > rows.shape[0]
-    if (squares or wide) and targets.task == "class" and not balanced and tried is STRENGTHS:
+    if targets.task == "class" and not balanced and tried is STRENGTHS:
         squared = _choose_penalty(rows, values, len(targets.labels), parts)
+        wide = rows.shape[1] > rows.shape[0]
         error = 1e-6 if wide else (scores[best] * (1 - scores[best]) / len(rows)) ** 0.5
         if squared is not None and squared[1] > scores[best] + error:
             return squared
@@ -209,8 +206,9 @@ def _choose_penalty(
 ) -> tuple[float, float, float] | None:
     """Return a penalty for least squares, its accuracy on held-out folds, and the slope.
 
-    The penalty is the one with the best leave-one-out accuracy, the slope the one that makes the
-    likeliest probabilities of the left-out scores.
+    The penalty is the one with the best leave-one-out accuracy. The slope is the smallest one at
+    which the left-out classes are about as likely as at any: where the scores separate them, the
+    likelihood has no maximum, and the largest slope would leave a training no gradient.
     """
     if min(rows.shape) > _WIDEST or count > _MANY:
         return None
@@ -234,7 +232,9 @@ def _choose_penalty(
     for inside, outside in parts:
         weight, bias = _squares(rows[inside], values[inside], count, best[1])
         right += int(((rows[outside] @ weight.T + bias).argmax(axis=1) == values[outside]).sum())
-    return best[1], right / len(rows), max(_SLOPES, key=fit_of)
+    likely = [fit_of(slope) for slope in _SLOPES]
+    slope = next(s for s, fit in zip(_SLOPES, likely, strict=True) if fit >= max(likely) - _ABOUT)
+    return best[1], right / len(rows), slope
 
 
 def _spectrum(rows: Rows) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, "m r"]]:

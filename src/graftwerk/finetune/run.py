@@ -290,7 +290,6 @@ def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
         problem.base.fingerprint,
         seed=problem.source.seed,
         balanced=problem.source.balanced,
-        squares=False,
     ).head
 
 

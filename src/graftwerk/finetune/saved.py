@@ -245,6 +245,8 @@ class Unsaved:
 
         base = self.base
         name = str(base.root) if Path(base.name).expanduser().is_dir() else base.name
+        if base.name != NO_MODEL:
+            folders.require_outside([base.root], out)
         keys = save({"keys": np.array(self.learned, dtype=np.uint64)})
         with folders.working_folder(out, _is_fit) as folder:
             self.made.head.save(folder)

@@ -87,7 +87,7 @@ def read_series(
     columns = {name: _numbers(table, name) for name in (target, *covariates)}
     notes = [*table.notes]
     times: list[datetime] = []
-    step = None
+    step, places = None, table.places
     if time is None:
         notes.append(
             f"{path.name} has no column of times (--time names one): its rows are taken as evenly "
@@ -97,11 +97,11 @@ def read_series(
         times, more = read_times(table, time)
         order, said = _in_order(table, times, columns, time)
         notes += more + said
-        times = [times[n] for n in order]
+        times, places = [times[n] for n in order], [places[n] for n in order]
         columns = {name: column[order] for name, column in columns.items()}
         step = find_step(times, time)
         times, columns = _on_grid(path.name, times, columns, step, gaps, notes)
-    start, beside, values = _filled(path.name, target, columns, gaps, notes)
+    start, beside, values = _filled(path.name, target, columns, places, gaps, notes)
     return Series(
         name=target,
         values=values,
@@ -236,7 +236,12 @@ def _on_grid(
 
 
 def _filled(
-    name: str, target: str, columns: Mapping[str, FloatArray], gaps: Gaps, notes: list[str]
+    name: str,
+    target: str,
+    columns: Mapping[str, FloatArray],
+    places: Sequence[str],
+    gaps: Gaps,
+    notes: list[str],
 ) -> tuple[int, dict[str, FloatArray], FloatArray]:
     """Return the first row used, and covariates (those ahead included) and target without gaps."""
     known = np.flatnonzero(~np.isnan(columns[target]))
@@ -258,8 +263,8 @@ def _filled(
         if len(holes) and there.any():
             words = f"{column} is empty in {len(holes):,} of {len(values):,} rows"
             if gaps == "refuse":
-                raise BadInput(
-                    f"{words} of {name}, the first is value {int(holes[0]) + 1:,}.",
+                raise BadInput(  # no row is missing here, so each has its place
+                    f"{words} of {name}, first in {places[start + int(holes[0])]}.",
                     "Write these values, or let straight lines fill them: --gaps fill.",
                 )
             notes.append(f"{words}; straight lines fill them")

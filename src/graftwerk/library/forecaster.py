@@ -116,6 +116,7 @@ class Forecaster:
         self.model = str(self.model)
         checked(
             Forecast,
+            hint="See: help(graftwerk.Forecaster)",
             names={"how": "method"},
             table="series",
             how=self.method,
@@ -315,7 +316,7 @@ _FORM = "Pass one series: a list or array of numbers in the order of time."
 
 
 def _require_horizon(horizon: int, count: int) -> None:
-    checked(Forecast, table="series", horizon=horizon)
+    checked(Forecast, hint="See: help(graftwerk.Forecaster)", table="series", horizon=horizon)
     if horizon > count:
         raise BadInput(
             f"a horizon of {horizon:,} is longer than the history of {count:,} values.",

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
+from ..files import real_path
 from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
 from ..models.language import load_writer
@@ -219,6 +220,12 @@ class Index(Unpicklable):
     def _asker(self, request: Ask, writer: str | Writer) -> Asker:
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
+            if "text" not in reader.reads:
+                raise BadInput(
+                    f"the index's encoder {reader.name} reads only images, and answers are made "
+                    "of texts.",
+                    "Make an index of documents, with an encoder of texts, in another folder.",
+                )
             writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
             threshold, line, measure = grounds.find_threshold(request, reader)
         return Asker(
@@ -247,7 +254,7 @@ class Index(Unpicklable):
                 calibrated = f"unknown: {error.message}"
             with opened.view() as view:
                 return IndexState(
-                    index=str(self.folder.resolve()),
+                    index=str(real_path(self.folder)),
                     files=view.count_files(),
                     passages=view.count_passages(),
                     rescored=VectorCache(self.folder, "").count(),

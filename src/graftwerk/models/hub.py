@@ -20,7 +20,8 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import TypeVar, cast
 
-from ..errors import BadFile, BadInput, Failure, GraftError, UnknownName
+from ..errors import BadFile, BadInput, Failure, GraftError, UnknownName, guess_of
+from ..files import real_path
 from ..settings import settings
 from .checkpoint import require_plain_files
 from .fetching import FETCHABLE, Fetchable, fetched_folder
@@ -228,17 +229,20 @@ def locate(name: str, kind: str | None = None) -> Path:
     return folder
 
 
+def _names(kind: str | None) -> list[str]:
+    return [name for name, entry in _NAMED.items() if kind in {None, entry.kind}]
+
+
 def _offered(kind: str | None) -> str:
-    names = [name for name, entry in _NAMED.items() if kind in {None, entry.kind}]
     static = " or static" if kind is None else ""
-    return f"{', '.join(names)}{static}, an existing folder, or a hub id owner/name@revision"
+    return f"{', '.join(_names(kind))}{static}, an existing folder, or a hub id owner/name@revision"
 
 
 def _elsewhere(name: str, kind: str | None) -> Path:
     """Return the folder of a model that is not built in; raises as `locate` does."""
     path = Path(name).expanduser()
     if name and path.is_dir():
-        return path.resolve()
+        return real_path(path)
     if name in FETCHABLE:
         return fetched_folder(name)
     if path.is_file():
@@ -249,7 +253,7 @@ def _elsewhere(name: str, kind: str | None) -> Path:
     if match is None or (match["revision"] is None and "/" not in name):
         raise BadFile(
             f"model {name!r} is neither a built-in name nor a folder that exists.",
-            f"Name {_offered(kind)}.",
+            guess_of(name, _names(kind)) + f"Name {_offered(kind)}.",
         )
     return _from_hub(name, match["repository"], match["revision"])
 

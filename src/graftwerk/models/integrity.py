@@ -72,8 +72,8 @@ def _expected(path: Path) -> str | None:
     _, carried, name = path.as_posix().partition(f"/{_CARRIED}/")
     if carried:
         return _published().get(f"{_CARRIED}/{name}", "not listed")
-    folder = os.path.join(WEIGHTS.resolve(), "")  # noqa: PTH118
-    found = str(path.resolve())
+    folder = os.path.join(files.real_path(WEIGHTS), "")  # noqa: PTH118
+    found = str(files.real_path(path))
     if not found.startswith(folder):
         return None
     return _published().get(Path(found.removeprefix(folder)).as_posix(), "not listed")

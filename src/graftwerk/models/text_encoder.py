@@ -405,8 +405,8 @@ def _read_modules(root: Path) -> list[tuple[str, Path]]:
         folder = entry.get("path") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or not isinstance(folder, str):
             raise BadFile(f"{path} has a step without type or path.", "Copy the folder again.")
-        location = (root / folder).resolve()
-        if not location.is_relative_to(root.resolve()):
+        location = files.real_path(root / folder)
+        if not location.is_relative_to(files.real_path(root)):
             raise BadFile(f"{path} points outside of its folder: {folder!r}.", "Fix that entry.")
         steps.append((kind.rpartition(".")[2], location))
     return steps

@@ -316,13 +316,13 @@ class _Reader:
                 f"the images of {self.folder} take more than {limits.DATA_UNPACKED:,} bytes.",
                 "Take fewer episodes, or smaller images.",
             )
-        found, root = np.empty((len(cells), *shape), dtype=np.uint8), self.folder.resolve()
+        found, root = np.empty((len(cells), *shape), dtype=np.uint8), files.real_path(self.folder)
         for row, cell in enumerate(cells):
             content, path = (cell or {}).get("bytes"), (cell or {}).get("path")
             where = f"the image of {self._where(row)}"
             if content is not None and len(content) <= limits.IMAGE_FILE:
                 pixels = np.asarray(decode_image(io.BytesIO(content), where).image)
-            elif path and (place := (root / path).resolve()).is_relative_to(root):
+            elif path and (place := files.real_path(root / path)).is_relative_to(root):
                 pixels = np.asarray(read_image(str(place)))
             else:
                 raise BadFile(f"{where} is missing.", _HINT)

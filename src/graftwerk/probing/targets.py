@@ -14,6 +14,7 @@ from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES, Scene, SceneObject, s
 from ..data.image_folder import TABLES, ImageRow, read_image_tables
 from ..data.tables import is_number
 from ..errors import BadFile, BadInput, UnknownName
+from ..files import real_path
 from ..metrics.intervals import percentile_interval, resample
 from ..text_safety import counted
 
@@ -282,7 +283,7 @@ def _scene_of(folder: Path, row: ImageRow) -> Scene:
 
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not real_path(path).is_relative_to(real_path(folder)):
         raise BadFile(f"the table in {folder} names {name!r}, which lies outside of it.", "Fix it.")
     return path
 

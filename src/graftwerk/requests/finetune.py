@@ -285,7 +285,8 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     fit: PathField = Field(description=_FIT, json_schema_extra=POSITIONAL)
     inputs: list[str] = Field(
         min_length=1,
-        description="texts, text files, image files, or a table; - reads lines from standard input",
+        description="texts, text or image files, folders of them, or a table; - reads lines from "
+        "standard input",
         json_schema_extra=POSITIONAL,
     )
     model: OptionalPathText = path_field(default=None, description=_MOVED)
@@ -353,7 +354,8 @@ class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
         default=None,
         ge=1,
         le=limits.SEASON,
-        description="length of a season in steps, 1 for none; default: estimated from the series",
+        description="length of a season in steps; 1: the series has none; default: estimated "
+        "from the series",
     )
     covariates: Data[list[str]] = Field(
         default=[],

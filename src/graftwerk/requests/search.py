@@ -129,7 +129,8 @@ class Embed(TableRequest["graftwerk.search.results.Embedding"]):
 
     inputs: list[str] = Field(
         min_length=1,
-        description="texts, image files, tables, or - for one text per line on standard input",
+        description="texts, text or image files, folders of them, tables, or - for one text "
+        "per line on standard input",
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = path_field(DEFAULT_ENCODER)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from .. import limits
 from ..errors import BadFile, BadInput, WrongBase
+from ..files import real_path
 from ..results import Passage
 from ..types import Encoder, Vectors
 from . import database
@@ -340,7 +341,7 @@ def lasting_name(name: str) -> str:
     """Return an encoder's name valid in any working folder: its path made absolute."""
     prefix, colon, rest = name.rpartition(":")
     folder = Path(rest).expanduser()
-    return f"{prefix}{colon}{folder.resolve()}" if folder.is_dir() else name
+    return f"{prefix}{colon}{real_path(folder)}" if folder.is_dir() else name
 
 
 CACHE = "rescored.sqlite"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
+from ..data.columns import image_models
 from ..data.documents.document import Document
 from ..data.documents.formats import is_image_path, options_for, size_and_hash
 from ..data.documents.sandbox import Reader
@@ -282,12 +283,9 @@ def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadIn
     named = ", ".join(paths)
     if not skipped:
         return BadInput(f"there is no file to read in {named}.", "Name files or other folders.")
-    shown = "; ".join(f"{skip.path}: {skip.reason}" for skip in skipped[:3])
+    shown = "; ".join(f"{skip.path}: {skip.reason.rstrip('.')}" for skip in skipped[:3])
     more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     hint = "Name other files."
     if any(skip.reason.startswith("is an image") for skip in skipped):
-        hint = (
-            "Name an encoder of images: for photographs --encoder imagenet (graft models fetch "
-            "imagenet, 18 MB), for Blocks scenes --encoder builtin/blocks-clip."
-        )
-    return BadInput(f"no file in {named} can be stored: {shown}{more}", hint)
+        hint = f"Name an encoder of images: {image_models('--encoder')}."
+    return BadInput(f"no file in {named} can be stored: {shown}{more}.", hint)

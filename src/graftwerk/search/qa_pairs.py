@@ -125,4 +125,4 @@ def build_index(
 
 def document_path(folder: Path, number: int) -> str:
     """Return the path of paragraph `number` in the index; no such file exists."""
-    return str(folder.resolve() / f"paragraph-{number}.txt")
+    return str(files.real_path(folder) / f"paragraph-{number}.txt")

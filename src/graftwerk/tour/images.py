@@ -10,6 +10,7 @@ from ..commands import blocks, classify, condition, generate, search
 from ..commands import evaluate as probe
 from ..commands import search as index
 from ..data.tables import read_table
+from ..files import real_path
 from ..requests.control import ConditionList, MakeCondition
 from ..requests.generate import Generate
 from ..requests.models import BlocksRender, BlocksShow, Classify, Readout, RecipeEval, Tour
@@ -130,7 +131,7 @@ def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -
     report = classify.classify_images(requested, monitor)
     kinds = [label.split()[-1] for label in LABELS]
     right = sum(
-        one.label.split()[-1] in captions[str(Path(one.path).resolve())] for one in report.pictures
+        one.label.split()[-1] in captions[str(real_path(Path(one.path)))] for one in report.pictures
     )
     counts = [sum(kind in caption for caption in captions.values()) for kind in kinds]
     return {
@@ -143,7 +144,7 @@ def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -
 
 def _captions(data: Path) -> dict[str, str]:
     table = read_table(data / "train" / "metadata.jsonl")
-    train = (data / "train").resolve()
+    train = real_path(data / "train")
     pairs = zip(table.column("file_name"), table.column("caption"), strict=True)
     return {str(train / name): str(caption) for name, caption in pairs}
 

@@ -122,7 +122,7 @@ def require_no_others(folder: Path, known: Collection[str]) -> None:
     if unusual:
         raise BadFile(
             f"{folder} holds {unusual[0]!r}, which is not of its training and would be lost.",
-            "Move it away, or name another folder with --out.",
+            "Move it away, or name another output folder.",
         )
 
 

@@ -164,7 +164,10 @@ class State:
         for key, value in parts["optimizer"].items():
             name, _, moment = key.rpartition(":")
             parameter = self.parameters[name]
-            self.optimizer.state[parameter][moment] = value.to(parameter.device)
+            loaded = value.to(parameter.device)
+            if value.shape == parameter.shape:  # strides too: the fused AdamW walks raw memory
+                loaded = torch.empty_like(parameter).copy_(value)
+            self.optimizer.state[parameter][moment] = loaded
 
     def advance_average(self, decay: float) -> None:
         """Update the moving average; with less decay in the first steps."""

@@ -145,12 +145,36 @@ def test_a_damaged_image_is_named(tmp_path):
         search.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())
 
 
+def test_a_folder_is_all_that_is_read_in_it(tmp_path, listener):
+    (tmp_path / "inner").mkdir()
+    picture(tmp_path, "b.png"), picture(tmp_path / "inner", "a.png")
+    (tmp_path / "a.txt").write_text("four")
+    (tmp_path / "table.csv").write_text("x\n1\n")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    made = search.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), listener)
+    assert made.vectors == [[4, 0, 0], [5, 4, 9], [5, 4, 9]]
+    assert listener.notes == [f"{tmp_path}: 1 file of other kinds left out"]
+
+
+def test_a_folder_without_what_is_read(photographs, tmp_path, monkeypatch, listener):
+    monkeypatch.setattr(encoders, "load_encoder", REAL)
+    (tmp_path / "empty").mkdir()
+    folders = ((photographs, "--encoder imagenet"), (tmp_path / "empty", "folder of them"))
+    for folder, hint in folders:
+        with pytest.raises(BadInput, match=r"reads texts, and the folder .* holds none") as raised:
+            search.run_embed(
+                graftwerk.Embed(inputs=[str(folder)], encoder="builtin/minilm"), listener
+            )
+        assert hint in raised.value.hint
+
+
 def test_photographs_without_a_named_encoder(photographs, monkeypatch, listener):
     monkeypatch.setattr(encoders, "load_encoder", REAL)
     paths = [str(photographs / "warm" / "0.png"), str(photographs / "cold" / "1.png")]
     made = search.run_embed(graftwerk.Embed(inputs=paths, device="cpu"), listener)
     assert (made.encoder, made.count, len(listener.notes)) == ("imagenet", 2, 1)
     assert search.run_embed(graftwerk.Embed(inputs=["red"]), listener).encoder == "builtin/minilm"
-    with pytest.raises(BadInput, match="builtin/minilm reads texts"):
+    assert search.run_embed(graftwerk.Embed(inputs=[str(photographs)]), listener).count == 24
+    with pytest.raises(BadInput, match=r"builtin/minilm reads texts.*--encoder imagenet"):
         search.run_embed(graftwerk.Embed(inputs=paths, encoder="builtin/minilm"), listener)
-    assert sum("imagenet" in note for note in listener.notes) == 1
+    assert sum("imagenet" in note for note in listener.notes) == 2

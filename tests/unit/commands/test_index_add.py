@@ -428,6 +428,8 @@ def test_photographs_alone_in_a_new_index(photographs, docs, monkeypatch, listen
         assert index.search(photographs / "warm" / "0.png", k=1).hits[0].path.endswith("0.png")
         with pytest.raises(BadInput, match=r"is text.*imagenet reads only images.*index rebuild"):
             index.search("a red cube")
+        with pytest.raises(BadInput, match="answers are made of texts"):
+            index.ask("What is red?")
     again = add(docs, photographs, docs, device="cpu", monitor=listener)
     assert (again.encoder, again.added, again.unchanged) == ("imagenet", 0, 24)
     assert len(listener.notes) == 1

@@ -97,7 +97,7 @@ def test_text_among_numbers_is_named_with_its_row(write_table):
 
 def test_an_empty_cell_is_named_and_filled_only_when_asked(write_table):
     path = write_table(["date", "x"], [[t, "" if n == 3 else n] for n, t in enumerate(hours(8))])
-    with pytest.raises(BadInput, match="x is empty in 1 of 8 rows"):
+    with pytest.raises(BadInput, match=r"x is empty in 1 of 8 rows of .*, first in line 5"):
         read_series(path, "x")
     assert read_series(path, "x", gaps="fill").values.tolist() == list(range(8))
 

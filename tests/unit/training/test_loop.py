@@ -83,6 +83,22 @@ def test_ctrl_c_keeps_the_step_and_the_next_run_goes_on(tmp_path):
     assert any("after step 5 of 12" in note for note in monitor.notes)
 
 
+def test_going_on_with_a_parameter_that_is_not_contiguous(tmp_path):
+    """A head that is solved for comes transposed in memory, and the optimizer walks raw memory."""
+
+    def transposed():
+        toy = Toy()
+        for layer in (toy.network[0], toy.network[2]):
+            layer.weight.data = layer.weight.data.T.contiguous().T
+        return toy
+
+    assert not transposed().network[0].weight.is_contiguous()
+    whole = weights_of(run_toy(tmp_path / "whole", SHORT, transposed()))
+    with pytest.raises(Cancelled):
+        run_toy(tmp_path / "cut", SHORT, transposed(), monitor=StopAt(5))
+    assert weights_of(run_toy(tmp_path / "cut", SHORT, transposed())) == whole
+
+
 def test_the_time_is_up(tmp_path):
     outcome = run_toy(tmp_path, SHORT, minutes=1e-9)
     assert (outcome.step, outcome.finished) == (1, False)

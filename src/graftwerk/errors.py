@@ -36,6 +36,18 @@ def few(names: Iterable[str], count: int = 5) -> str:
     return ", ".join(listed[:count]) + more
 
 
+def shown(value: object) -> str:
+    """Return a refused object in a few words.
+
+    >>> shown("abc"), shown(range(3))
+    ("'abc'", 'range(0, 3)')
+    """
+    shape, text = getattr(value, "shape", None), repr(value)
+    if shape is not None:
+        return f"a {type(value).__name__} of shape {list(shape)}"
+    return text if len(text) <= _SHOWN else f"a {type(value).__name__}"
+
+
 class GraftError(Exception):
     """Base of every error that graftwerk raises on purpose.
 

@@ -70,7 +70,7 @@ def test_a_request_is_frozen_and_closed() -> None:
 
 
 def test_run_refuses_what_is_no_request() -> None:
-    with pytest.raises(TypeError, match="Request is not a request"):
+    with pytest.raises(BadInput, match="Request is not a request"):
         graftwerk.run(Request())
 
 

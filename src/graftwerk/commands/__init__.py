@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from .. import requests
+from ..errors import BadInput
 
 if TYPE_CHECKING:
     from ..requests.base import Request
@@ -93,7 +94,9 @@ def command_of(request: "Request[Any]") -> Command:
     for command in CATALOGUE:
         if command.request_name == kind.__name__ and command.request is kind:
             return command
-    raise TypeError(f"{kind.__name__} is not a request of graftwerk")
+    raise BadInput(
+        f"{kind.__name__} is not a request of graftwerk.", "Pass for example graftwerk.Search(...)."
+    )
 
 
 def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:

@@ -253,6 +253,7 @@ def of_scene(kind: str, number: int, *, seed: int = 0, size: int = 256) -> "Imag
 
     Raises:
         UnknownName: there is no such kind.
+        BadInput: a negative number.
         LimitExceeded: the image would be too large, or would have no pixels.
     """
     from PIL import Image
@@ -260,6 +261,8 @@ def of_scene(kind: str, number: int, *, seed: int = 0, size: int = 256) -> "Imag
     from ..blocks.sampling import sample_scene
     from .kinds import condition_named
 
+    if number < 0 or seed < 0:
+        raise BadInput(f"scene {number} of the world {seed}: both are 0 or more.", "Take others.")
     return Image.fromarray(condition_named(kind).from_scene(sample_scene(seed, number), size))
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import BadInput, Failure
+from ..errors import BadInput, Failure, finite
 from ..text_safety import counted
 from ..types import Denoiser
 from .noise_schedule import Clamp, Noise, Sigma
@@ -242,7 +242,8 @@ def guided(denoise: Denoiser, log_prob: LogProb, scale: float) -> Denoiser:
         scale: weight of its gradient.
 
     Raises:
-        BadInput: by the returned function, if `log_prob` is not finite or has no gradient.
+        BadInput: the scale is no number; by the returned function, if `log_prob` is not finite or
+            has no gradient.
         Overflowed: by the returned function, if the scale is so high that values exceed all bounds.
 
     >>> import torch
@@ -255,6 +256,7 @@ def guided(denoise: Denoiser, log_prob: LogProb, scale: float) -> Denoiser:
     >>> guided(shrink, small, 0.0) is shrink
     True
     """
+    finite("scale", scale, "Use 0 for a guide that does nothing.")
     return guided_by(denoise, [Term("the guide", log_prob, scale)])
 
 

@@ -367,7 +367,8 @@ def parse_grid(entries: Sequence[str]) -> Grid:
     for entry in entries:
         name, equals, rest = entry.partition("=")
         name = name.strip().replace("-", "_")
-        values = tuple(part.strip() for part in rest.split(",") if part.strip())
+        mark = "|" if "|" in rest else ","
+        values = tuple(part.strip() for part in rest.split(mark) if part.strip())
         if not equals or not values:
             raise BadInput(f"--grid {entry!r} cannot be read.", "Write for example cfg=1,3,5.")
         if name not in VARIED:

@@ -20,7 +20,7 @@ from ..data.image_inputs import ImageLike, name_of, open_and_hash
 from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.pipeline import load_diffusion
-from ..errors import BadInput, GraftError, finite
+from ..errors import BadInput, GraftError, UnknownName, finite, shown
 from ..generation import spec as requested
 from ..generation.guides import Settings
 from ..generation.steered import LoadedGuide, LoadedLora, LoadedWeaker
@@ -286,6 +286,8 @@ class TextGuide(_ModelGuide):
         Raises:
             BadInput: a scale or interval that is not possible.
         """
+        if not text.strip():
+            raise BadInput("the sentence of a guide is empty.", "Say what images shall show.")
         settings = Settings("", (), encoder, interval, plain)
         super().__init__(requested.Guide("text", text, scale), settings, [encoder])
 
@@ -327,6 +329,9 @@ class ImageGuide(_ModelGuide):
         super().__init__(guide, settings, [encoder])
 
 
+_READS = ("noisy", "latents", "images")
+
+
 class Guide(_Guide):
     """Guidance by any function that PyTorch can differentiate.
 
@@ -358,9 +363,14 @@ class Guide(_Guide):
             label: name in reports and messages.
 
         Raises:
-            BadInput: a scale that is not possible.
+            BadInput: a scale that is not possible, or no function.
+            UnknownName: `reads` is another word.
         """
         finite("scale", scale, _AT_ZERO)
+        if reads not in _READS:
+            raise UnknownName("reads", str(reads), _READS)
+        if not callable(log_prob):
+            raise BadInput(f"{shown(log_prob)} is not a function.", "Pass log_prob(x, sigma).")
         self.scale, self.label = scale, label
         self._log_prob, self._reads = log_prob, reads
         self._interval, self._limit = interval, limit

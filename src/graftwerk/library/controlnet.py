@@ -34,7 +34,7 @@ from ..training.session import Group, Plan, Precision, Session, joined
 from ..training.state import fast_precision, generator_for
 from ..types import Monitor, Silent
 from .adapters import ControlNet
-from .pipeline import Pipeline
+from .pipeline import Pipeline, require_pipeline
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -129,6 +129,7 @@ def train_controlnet(
         Cancelled: stopped; calling it again resumes the training.
         NoRoom: the folder cannot be written.
     """
+    require_pipeline(pipe)
     if pipe.adapters:
         raise BadInput(
             f"{pipe!r} has adapters, and a ControlNet is trained on a frozen pipeline.",
@@ -139,14 +140,13 @@ def train_controlnet(
         raise BadInput(
             f"{min(refused)} is not an option of a training.", "It is the pipeline's, or `pairs`."
         )
-    folder = f"controlnet-{condition}" if out is None else path_texts(out)[0]
     request = checked(
         ControlTrain,
         data=path_texts(pairs)[0],
         model=pipe.name,
         condition=condition,
         steps=steps,
-        out=folder,
+        out=f"controlnet-{condition}" if out is None else path_texts(out)[0],
         **options,
     )
     return carry_out(request, lambda: pipe, monitor or Silent())

@@ -25,7 +25,7 @@ from ..requests.base import PathArgument, checked, path_texts
 from ..requests.control import Invert
 from ..requests.generate import require_guides
 from ..types import Monitor, Silent
-from .pipeline import Pipeline
+from .pipeline import Pipeline, require_pipeline
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -161,6 +161,8 @@ def invert(
 
 def _aim(pipe: Pipeline | None, given: Mapping[Aim, Any], options: Mapping[str, Any]) -> Guide:
     """Return the only target that was given."""
+    if pipe is not None:
+        require_pipeline(pipe)
     if pipe is not None and pipe.adapters:
         raise BadInput(
             f"{pipe!r} has adapters, but its frozen model is inverted.", "Pass pipe.without()."

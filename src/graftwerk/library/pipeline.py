@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -18,7 +18,7 @@ from ..diffusion import sampling
 from ..diffusion.noise_schedule import Sigma, noise_levels
 from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
 from ..diffusion.sampling import stretch
-from ..errors import BadInput
+from ..errors import BadInput, shown
 from ..generation.job import Job, in_captions, open_job
 from ..generation.results import Generation
 from ..generation.spec import Options, Region, options_of, settled
@@ -98,6 +98,22 @@ class GeneratedImages:
         return image_html(self.grid(), self.report.prompt)
 
 
+def _checked(adapter: Any) -> PipelineAdapter:
+    """Return the adapter; refuse what is none."""
+    if not callable(getattr(adapter, "apply", None)):
+        raise BadInput(
+            f"{adapter!r} is not an adapter of a pipeline.",
+            "Pass a gw.Lora, a guide, or a gw.ControlNet called with its image: branch(image).",
+        )
+    return cast("PipelineAdapter", adapter)
+
+
+def require_pipeline(given: object) -> None:
+    """Refuse anything but a pipeline, such as the name of its model."""
+    if not isinstance(given, Pipeline):
+        raise BadInput(f"{shown(given)} is not a pipeline.", "Pass gw.Pipeline(MODEL).")
+
+
 class Pipeline(Unpicklable):
     """A frozen diffusion model with adapters.
 
@@ -169,20 +185,14 @@ class Pipeline(Unpicklable):
         """
         pipe = self
         for adapter in adapters:
-            if not callable(getattr(adapter, "apply", None)):
-                raise BadInput(
-                    f"{adapter!r} is not an adapter of a pipeline.",
-                    "Pass a gw.Lora, a guide, or a gw.ControlNet called with its image: "
-                    "branch(image).",
-                )
-            pipe = adapter.apply(pipe)
+            pipe = _checked(adapter).apply(pipe)
         return pipe
 
     def without(self, *adapters: PipelineAdapter) -> "Pipeline":
         """Return a pipeline without these adapters; without arguments, the frozen model."""
         pipe = self
         for adapter in adapters or self.adapters:
-            pipe = adapter.remove(pipe)
+            pipe = _checked(adapter).remove(pipe)
         return pipe
 
     def holding(self, adapter: PipelineAdapter, part: object, steered: SteeredModel) -> "Pipeline":
@@ -337,17 +347,31 @@ class Pipeline(Unpicklable):
         return noise_levels(model.noise_at(*model.size), steps, "karras")
 
     def decode(self, x: Batch) -> "list[Image]":
-        """Decode the result of a sampler to images."""
-        return sampling.decode(self.steered.frozen, x)
+        """Decode the result of a sampler to images.
 
-    def encode(self, images: Sequence[ImageLike]) -> Batch:
-        """Resize images to the model's size and encode them for a sampler.
+        Raises:
+            BadInput: it is no tensor of the model's rows, [b c h w].
+        """
+        model = self.steered.frozen
+        channels = model.shape(*model.size)[0]
+        if not isinstance(x, Tensor) or x.ndim != 4 or x.shape[1] != channels:
+            raise BadInput(
+                f"{shown(x)} is no batch of {self.name}.",
+                f"Pass a torch.Tensor of shape [b {channels} h w], as samplers return it.",
+            )
+        return sampling.decode(model, x)
+
+    def encode(self, images: ImageLike | Sequence[ImageLike]) -> Batch:
+        """Resize one or several images to the model's size and encode them for a sampler.
 
         Raises:
             BadInput: there is no image.
         """
-        if not len(images):
-            raise BadInput("there is no image to encode.", "Pass a list of one or more.")
+        if not isinstance(images, list | tuple) and getattr(images, "ndim", 3) < 4:
+            images = [cast("ImageLike", images)]
+        images = [*cast("Sequence[ImageLike]", images)]
+        if not images:
+            raise BadInput("there is no image to encode.", "Pass one or more.")
         model = self.steered.frozen
         return sampling.encode(model, stretch([as_image(image) for image in images], model.size))
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from .. import files, folders, limits
 from ..errors import BadFile, Damaged, UnknownName
+from . import timm
 from .integrity import hash_of_weights, require_published
 
 CHECKED = {"config.json", "scheduler_config.json", "preprocessor_config.json"}
@@ -159,7 +160,7 @@ def open_folder(path: Path) -> ModelFolder:
         BadFile: a part is missing, only pickled weights are there, or code would have to be run.
         Damaged: a weight file is cut short or is no safetensors file.
     """
-    config = read_object(path / "config.json")
+    config = timm.as_wrapped(path / "config.json", read_object(path / "config.json"))
     if not isinstance(config.get("model_type"), str):
         raise BadFile(
             f"{path / 'config.json'} names no model_type.",
@@ -401,7 +402,9 @@ def own_classes(path: Path) -> tuple[str, ...]:
     """
     if not (path / "config.json").is_file():
         return ()
-    config = read_object(path / "config.json")
+    config = timm.as_wrapped(path / "config.json", read_object(path / "config.json"))
+    if config.get("model_type") == timm.MODEL_TYPE:
+        return timm.class_names(path, config)
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not str(*architectures[:1]).endswith(_CLASSIFIES):
         return ()

@@ -13,6 +13,7 @@ from ..allocation import reused_memory
 from ..errors import BadFile, BadInput
 from ..results import Modality
 from ..types import Advance, Encoder, HiddenLayer, Role, Vectors
+from . import timm
 from .checkpoint import ModelFolder, own_classes, read_object
 from .ood import Familiar, States, load_familiar
 from .text_encoder import TextEncoder, TokenIds, TokenReader, cannot_read, check_finite
@@ -38,12 +39,14 @@ class ImageModel:
             over positions, the network's own pooling, or the projection of a joint model.
         fixed_length: whether texts are always padded to the maximum length.
         any_size: whether it is convolutional and reads images of any size.
+        separate: whether the network inside its classifier gives no hidden states.
     """
 
     network: str
     takes: Literal["class token", "mean", "pooled", "joint"]
     fixed_length: bool = False
     any_size: bool = False
+    separate: bool = False
 
     @property
     def classifier(self) -> str:
@@ -79,6 +82,7 @@ IMAGE_MODELS: Mapping[str, ImageModel] = {
     "pvt_v2": ImageModel("PvtV2Model", "mean"),
     "regnet": ImageModel("RegNetModel", "pooled", any_size=True),
     "resnet": ImageModel("ResNetModel", "mean", any_size=True),
+    timm.MODEL_TYPE: ImageModel("TimmWrapperModel", "pooled", separate=True),
     "swiftformer": ImageModel("SwiftFormerModel", "mean"),
     "swin": ImageModel("SwinModel", "pooled"),
     "swinv2": ImageModel("Swinv2Model", "pooled"),
@@ -200,7 +204,10 @@ def load_images(
     location = choose_device(device)
     network.to(location)
     prepare = image_processor(folder)
-    look = _looker(network.base_model if classes else network, kind, layer, prepare)
+    trunk = network.base_model if classes else network
+    if classes and kind.separate:
+        trunk = load_network(folder, kind.network, unused=kind.unused).to(location)
+    look = _looker(trunk, kind, layer, prepare)
     seen = look(prepare([_blank()]))
     texts, logit_scale = None, None
     if joint:
@@ -324,6 +331,11 @@ def load_processor(folder: ModelFolder) -> tuple[Any, dict[str, Any]]:
 
     path = folder.path / "preprocessor_config.json"
     processors: Any = transformers.AutoImageProcessor
+    if folder.model_type == timm.MODEL_TYPE:
+        from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
+
+        config = timm.processor_config(folder.path / "config.json", folder.config)
+        return BitImageProcessorPil(**config), config
     config = read_object(path)
     with quiet():
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadFile, BadInput
 from ..folders import contents
+from . import timm
 from .checkpoint import ModelFolder, count_parameters
 from .hub import no_hub
 
@@ -160,6 +161,8 @@ def build_config(folder: ModelFolder) -> Any:
             f"{folder.path} holds {own[0]}, which is no model of the transformers library.",
             f"It is for {own[1]}.",
         )
+    if folder.model_type == timm.MODEL_TYPE:
+        timm.require_installed(folder.path)
     if folder.model_type not in CONFIG_MAPPING:
         raise BadFile(
             f"{folder.path} is of type {folder.model_type!r}, which the transformers library "

@@ -317,7 +317,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=2,
         description=(
             "option to vary, NAME=V1,V2,..., for example cfg=1,3,5: writes one labeled "
-            "contact sheet; given twice, the second makes the rows"
+            "contact sheet, an image a cell unless --count is given; given twice, the second makes "
+            "the rows; prompts with commas are separated by |"
         ),
     )
     from_: Prompt[OptionalPath] = path_field(

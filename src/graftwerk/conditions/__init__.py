@@ -262,7 +262,9 @@ def of_scene(kind: str, number: int, *, seed: int = 0, size: int = 256) -> "Imag
     from .kinds import condition_named
 
     if number < 0 or seed < 0:
-        raise BadInput(f"scene {number} of the world {seed}: both are 0 or more.", "Take others.")
+        raise BadInput(
+            f"there is no scene {number} of the world with seed {seed}.", "Both are 0 or more."
+        )
     return Image.fromarray(condition_named(kind).from_scene(sample_scene(seed, number), size))
 
 

@@ -150,8 +150,8 @@ def _item(
     guessed: Counter[str] | None = None,
 ) -> Item:
     """Return the item for one input that is not a table: a text or a file."""
-    hint = _hint(reads, reader)
     exists = os.path.exists(value)  # noqa: PTH110  a text may be an invalid path
+    hint = _hint(reads, reader, exists and is_image_path(value))
     if not exists:
         refuse_missing(value, _ENDINGS, hint)
         if value.startswith(_STARTS) and not any(letter.isspace() for letter in value):
@@ -165,7 +165,6 @@ def _item(
         if isinstance(text, LeftOut):
             raise BadInput(f"{value!r} cannot be used: {text.reason}", "Fix it or leave it out.")
         return text
-    hint = _hint(reads, reader, exists and is_image_path(value))
     raise BadInput(f"{reader} reads {_kinds(reads)}, and {value!r} is {_what(value)}.", hint)
 
 

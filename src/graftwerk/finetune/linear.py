@@ -22,7 +22,7 @@ _FOR_NUMBERS = (3.0, 10.0)  # additional values for few columns of numbers
 _RIDGES = tuple(float(value) for value in np.logspace(-3, 4, 15))  # penalties
 _PENALTIES = tuple(float(value) for value in np.logspace(-3, 3, 13))  # of least squares, per row
 _SLOPES = tuple(float(value) for value in np.geomspace(0.5, 50, 21))  # its scores to logits
-_ABOUT = 1e-3  # nats an example
+_AS_LIKELY = 1e-3  # nats an example that a smaller slope may cost
 _WIDEST = 3_000  # dimensions, or rows if fewer, of the matrix that least squares decomposes
 _BITS = 14  # of its weights, relative to the largest
 _MANY = 100  # classes beyond which least squares is not tried
@@ -233,7 +233,9 @@ def _choose_penalty(
         weight, bias = _squares(rows[inside], values[inside], count, best[1])
         right += int(((rows[outside] @ weight.T + bias).argmax(axis=1) == values[outside]).sum())
     likely = [fit_of(slope) for slope in _SLOPES]
-    slope = next(s for s, fit in zip(_SLOPES, likely, strict=True) if fit >= max(likely) - _ABOUT)
+    slope = next(
+        s for s, fit in zip(_SLOPES, likely, strict=True) if fit >= max(likely) - _AS_LIKELY
+    )
     return best[1], right / len(rows), slope
 
 

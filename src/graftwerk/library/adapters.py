@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -287,7 +287,9 @@ class TextGuide(_ModelGuide):
             BadInput: a scale or interval that is not possible.
         """
         if not text.strip():
-            raise BadInput("the sentence of a guide is empty.", "Say what images shall show.")
+            raise BadInput(
+                "the sentence of a guide is empty.", "Describe what the images should show."
+            )
         settings = Settings("", (), encoder, interval, plain)
         super().__init__(requested.Guide("text", text, scale), settings, [encoder])
 
@@ -329,7 +331,7 @@ class ImageGuide(_ModelGuide):
         super().__init__(guide, settings, [encoder])
 
 
-_READS = ("noisy", "latents", "images")
+Reads = Literal["noisy", "latents", "images"]
 
 
 class Guide(_Guide):
@@ -345,7 +347,7 @@ class Guide(_Guide):
         log_prob: Callable[..., Tensor],
         scale: float,
         *,
-        reads: Literal["noisy", "latents", "images"] = "noisy",
+        reads: Reads = "noisy",
         interval: Interval = _ALWAYS,
         limit: float = math.inf,
         label: str = "the guide",
@@ -367,8 +369,8 @@ class Guide(_Guide):
             UnknownName: `reads` is another word.
         """
         finite("scale", scale, _AT_ZERO)
-        if reads not in _READS:
-            raise UnknownName("reads", str(reads), _READS)
+        if reads not in get_args(Reads):
+            raise UnknownName("reads", str(reads), get_args(Reads))
         if not callable(log_prob):
             raise BadInput(f"{shown(log_prob)} is not a function.", "Pass log_prob(x, sigma).")
         self.scale, self.label = scale, label

@@ -367,13 +367,12 @@ class Pipeline(Unpicklable):
         Raises:
             BadInput: there is no image.
         """
-        if not isinstance(images, list | tuple) and getattr(images, "ndim", 3) < 4:
-            images = [cast("ImageLike", images)]
-        images = [*cast("Sequence[ImageLike]", images)]
-        if not images:
+        one = isinstance(images, ImageLike) and getattr(images, "ndim", 0) < 4
+        rows = [as_image(image) for image in cast("list[ImageLike]", [images] if one else images)]
+        if not rows:
             raise BadInput("there is no image to encode.", "Pass one or more.")
         model = self.steered.frozen
-        return sampling.encode(model, stretch([as_image(image) for image in images], model.size))
+        return sampling.encode(model, stretch(rows, model.size))
 
     def _options(self, prompt: str, n: int, **options: Any) -> Options:
         """Return checked options; none may be without effect on this pipeline."""

@@ -403,11 +403,11 @@ def own_classes(path: Path) -> tuple[str, ...]:
     if not (path / "config.json").is_file():
         return ()
     config = timm.as_wrapped(path / "config.json", read_object(path / "config.json"))
-    if config.get("model_type") == timm.MODEL_TYPE:
-        return timm.class_names(path, config)
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not str(*architectures[:1]).endswith(_CLASSIFIES):
         return ()
+    if config.get("model_type") == timm.MODEL_TYPE:
+        return timm.class_names(path, config)
     named = config.get("id2label")
     if named is None:  # the library's default names
         return tuple(f"LABEL_{n}" for n in range(int(config.get("num_labels", 2))))

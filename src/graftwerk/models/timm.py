@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import BadFile, BadInput
 
 MODEL_TYPE = "timm_wrapper"
@@ -18,7 +20,9 @@ _NAME = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")  # of an architecture: ne
 _WORD = re.compile(r"[A-Za-z0-9_]{0,40}")
 _RESAMPLE = {"nearest": 0, "bilinear": 2, "bicubic": 3}  # Pillow's numbers
 _FETCHING = ("pretrained", "checkpoint_path", "cache_dir", "features_only", "scriptable")
-_RAW, _CROP = "pretrained_cfg", 0.875  # timm's default share of an image's side that is kept
+_RAW = "pretrained_cfg"
+_CROP = 0.875  # timm's default share of an image's side that is kept
+_LARGEST = 4096  # side of an image, in pixels
 
 
 def as_wrapped(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +31,8 @@ def as_wrapped(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadFile: timm would fetch or read something else, or a value is malformed.
     """
-    if config.get("model_type", MODEL_TYPE) != MODEL_TYPE or _RAW not in config:
+    kind = config.get("model_type", MODEL_TYPE if _RAW in config else None)
+    if kind != MODEL_TYPE:
         return dict(config)
     name, arguments = config.get("architecture"), config.get("model_args") or {}
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
@@ -63,6 +68,8 @@ def require_installed(path: Path) -> None:
 
 def class_names(path: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of a classifier's classes: the folder's, or timm's names of ImageNet."""
+    if config.get("num_classes") == 0:
+        return ()
     names = config.get("label_names")
     if not isinstance(names, list):
         require_installed(path)
@@ -80,19 +87,26 @@ def processor_config(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """
     raw: Any = config.get(_RAW)
     try:
-        sides = [int(side) for side in raw["input_size"]][1:]
+        _, height, width = (int(side) for side in raw["input_size"])
         share = float(raw.get("crop_pct") or _CROP)
         resample = _RESAMPLE[raw.get("interpolation") or "bilinear"]
-        mean, deviation = list(raw["mean"]), list(raw["std"])
+        mean, deviation = ([float(value) for value in raw[name]] for name in ("mean", "std"))
         mode = raw.get("crop_mode") or "center"
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise BadFile(f"{_RAW} in {path} is malformed: {error!r}.", "Copy it again.") from error
-    if len(set(sides)) != 1 or mode != "center":
+    if height != width or mode != "center":
         raise BadFile(
-            f"{_RAW} in {path} wants images of {sides} by the mode {mode!r}.",
-            "Take a model for squares out of the center.",
+            f"{_RAW} in {path} asks for {width} x {height} pixels, cropped by the mode {mode!r}.",
+            "Only square center crops are supported.",
         )
-    side = sides[0]
+    values = np.array([*mean, *deviation])
+    if (
+        not (1 <= height <= _LARGEST and 0.1 <= share <= 1)
+        or [len(mean), len(deviation)] != [3, 3]
+        or not (np.isfinite(values).all() and min(deviation) > 0)
+    ):
+        raise BadFile(f"{_RAW} in {path} has values out of range: {raw!r}.", "Copy it again.")
+    side = height
     return {
         "image_processor_type": "BitImageProcessor",
         "do_convert_rgb": True,

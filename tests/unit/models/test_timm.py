@@ -63,6 +63,7 @@ def test_images_are_resized_and_cropped_as_timm_says(folder):
         {"model_args": {"act_layer": "/etc/passwd"}},
         {"model_args": {"cfg": {"a": 1}}},
         {"model_args": [1]},
+        {"model_type": "timm_wrapper", "pretrained_cfg": None, "architecture": "hf-hub:evil/x"},
     ],
 )
 def test_what_would_fetch_or_read_something_else_is_refused(folder, change):
@@ -73,12 +74,40 @@ def test_what_would_fetch_or_read_something_else_is_refused(folder, change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"mean": 1}, {"input_size": [3, 32, 64]}, {"crop_mode": "border"}, {"interpolation": "x"}],
+    [
+        {"mean": 1},
+        {"mean": [0.5]},
+        {"std": [0, 1, 1]},
+        {"std": [float("nan"), 1, 1]},
+        {"input_size": [3, 32, 64]},
+        {"input_size": [3]},
+        {"input_size": [3, float("inf"), 9]},
+        {"input_size": [3, 100_000, 100_000]},
+        {"crop_pct": 1e-6},
+        {"crop_mode": "border"},
+        {"interpolation": "x"},
+    ],
 )
 def test_other_preparations_are_refused(folder, change):
     config = CONFIG | {"pretrained_cfg": RAW | change}
     with pytest.raises(BadFile, match="pretrained_cfg"):
         timm.processor_config(folder, config)
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_classes": 0}, {"architectures": ["TimmWrapperModel"], "label_names": None}]
+)
+def test_a_network_without_a_head_has_no_classes(folder, change):
+    (folder / "config.json").write_text(json.dumps(CONFIG | change))
+    assert own_classes(folder) == ()
+
+
+def test_an_address_without_preparation_is_refused_too(folder):
+    """The type alone leads to timm, whatever else the file says."""
+    config = {"model_type": "timm_wrapper", "architecture": "hf-hub:evil/x"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadFile, match="architecture"):
+        open_folder(folder)
 
 
 def test_without_the_library(folder, monkeypatch):

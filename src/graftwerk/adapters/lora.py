@@ -263,7 +263,7 @@ class LowRank:
             return
         weights = {path: self._weight(path) for path in self._layers}
         if len({id(weight) for weight in weights.values()}) < len(weights):
-            raise BadInput("layers of this network share a weight.", "Do not merge the steer.")
+            raise BadInput("layers of this network share a weight.", "Do not merge the LoRA.")
         with torch.no_grad():
             for path, weight in weights.items():
                 self._retained[path] = weight.detach().clone()
@@ -285,7 +285,7 @@ class LowRank:
 
     def _require_unmerged(self) -> None:
         if self._retained:
-            raise BadInput("the steer is merged.", "Unmerge it first.")
+            raise BadInput("the LoRA is merged.", "Unmerge it first.")
 
     def _turn(self, on: bool) -> None:
         for path in self._layers:

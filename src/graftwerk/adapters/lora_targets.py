@@ -46,7 +46,7 @@ def find_targets(network: nn.Module) -> tuple[str, ...]:
     if not found:
         raise BadInput(
             f"{type(network).__name__} has no linear layer inside a repeated block, so no place "
-            "for a low-rank steer is known.",
+            "for a LoRA is known.",
             "Name its layers with --targets.",
         )
     return found

@@ -119,7 +119,7 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
         hashes = {str(name): str(digest) for name, digest in record["sha256"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadFile(
-            f"{folder / RECORD} is not the record of a saved steer.", "Copy the folder again."
+            f"{folder / RECORD} is not the record of a saved adapter.", "Copy the folder again."
         ) from error
     if form != _FORMAT:
         raise BadFile(

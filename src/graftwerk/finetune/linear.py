@@ -60,6 +60,7 @@ def fit_linear(
     balanced: bool = False,
     strength: float | None = None,
     numbers: int = 0,
+    for_training: bool = False,
 ) -> Fitted:
     """Fit a head on the rows at `locations`.
 
@@ -73,6 +74,8 @@ def fit_linear(
         strength: use this value instead of choosing one.
         numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
             columns after them are missing-value indicators.
+        for_training: whether a training of the encoder starts from it: of two fits, the one that
+            leaves more to learn.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -84,19 +87,18 @@ def fit_linear(
         middle, deviation, filled = _scales(rows, numbers)
         rows[:, :numbers] += rows[:, numbers : 2 * numbers] * filled
     rows = ((rows - middle) / deviation).astype(np.float32)
-    slope, loss = None, "squared" if targets.task == "number" else "logistic"
     if targets.task == "number":
         weight, bias, strength, chosen = _ridge(rows, values, seed, strength)
-    elif strength is not None:
-        chosen = float("nan")
+        loss = "squared"
     else:
-        tried = (*STRENGTHS, *_FOR_NUMBERS) if numbers else STRENGTHS
-        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried)
-    if slope is not None:
-        weight, bias = _squares(rows, values, len(targets.labels), strength)
-        weight, bias, loss = slope * weight, slope * bias, "squared"
-    elif targets.task != "number":
-        weight, bias = _logistic(rows, targets, values, strength, balanced)
+        slope, chosen = None, float("nan")
+        if strength is None:
+            tried = (*STRENGTHS, *_FOR_NUMBERS) if numbers else STRENGTHS
+            strength, chosen, slope = _choose(
+                rows, targets, values, seed, balanced, tried, for_training
+            )
+        weight, bias = _classes(rows, targets, values, strength, balanced, slope)
+        loss = "logistic" if slope is None else "squared"
     weight = weight / (deviation if numbers else float(deviation))
     bias = bias - weight @ middle
     weight[:, numbers : 2 * numbers] += weight[:, :numbers] * filled
@@ -169,11 +171,14 @@ def _choose(
     seed: int,
     balanced: bool,
     tried: Sequence[float] = STRENGTHS,
+    for_training: bool = False,
 ) -> tuple[float, float, float | None]:
     """Return the strength with the best score on held-out folds, that score, and the slope.
 
     The slope is None for logistic regression. Among equals the strongest regularization, the
-    smallest strength, is chosen.
+    smallest strength, is chosen. Least squares has to be ahead by a standard error, except where
+    rows are wide. Before a training it must not fit the rows closer than logistic regression does
+    either: what is fitted almost exactly leaves the training no gradient.
     """
     if len(rows) > _CHOSEN_ON:
         some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_CHOSEN_ON])
@@ -194,8 +199,36 @@ def _choose(
         wide = rows.shape[1] > rows.shape[0]
         error = 1e-6 if wide else (scores[best] * (1 - scores[best]) / len(rows)) ** 0.5
         if squared is not None and squared[1] > scores[best] + error:
-            return squared
+            if not for_training:
+                return squared
+            losses = []
+            for strength, slope in ((squared[0], squared[2]), (best, None)):
+                weight, bias = _classes(rows, targets, values, strength, balanced, slope)
+                losses.append(_loss(rows @ weight.T + bias, values))
+            if losses[0] > losses[1]:
+                return squared
     return best, scores[best], None
+
+
+def _classes(
+    rows: Rows,
+    targets: Targets,
+    values: Values,
+    strength: float,
+    balanced: bool,
+    slope: float | None,
+) -> tuple[Float64[np.ndarray, "k d"], Float64[np.ndarray, " k"]]:
+    """Return weights and biases by logistic regression, or by least squares if there is a slope."""
+    if slope is None:
+        return _logistic(rows, targets, values, strength, balanced)
+    weight, bias = _squares(rows, values, len(targets.labels), strength)
+    return slope * weight, slope * bias
+
+
+def _loss(logits: Float64[np.ndarray, "n k"], values: Values) -> float:
+    """Return the mean negative log probability of the right classes, in nats."""
+    chances = probabilities(logits, "class")[np.arange(len(values)), values]
+    return -float(np.log(np.maximum(chances, 1e-12)).mean())
 
 
 Parts = Sequence[tuple[Locations, Locations]]
@@ -224,17 +257,13 @@ def _choose_penalty(
         accuracy = float((left_out.argmax(axis=1) == values).mean())
         best = max(best, (accuracy, penalty, left_out), key=lambda one: one[:2])
 
-    def fit_of(slope: float) -> float:
-        chances = probabilities(slope * best[2], "class")[np.arange(len(rows)), values]
-        return float(np.log(np.maximum(chances, 1e-12)).mean())
-
     right = 0
     for inside, outside in parts:
         weight, bias = _squares(rows[inside], values[inside], count, best[1])
         right += int(((rows[outside] @ weight.T + bias).argmax(axis=1) == values[outside]).sum())
-    likely = [fit_of(slope) for slope in _SLOPES]
+    losses = [_loss(slope * best[2], values) for slope in _SLOPES]
     slope = next(
-        s for s, fit in zip(_SLOPES, likely, strict=True) if fit >= max(likely) - _AS_LIKELY
+        s for s, loss in zip(_SLOPES, losses, strict=True) if loss <= min(losses) + _AS_LIKELY
     )
     return best[1], right / len(rows), slope
 

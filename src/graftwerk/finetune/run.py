@@ -280,8 +280,8 @@ def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
     }
 
 
-def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
-    """Fit the linear head that tuning starts from, on the training examples only."""
+def starting_head(problem: Problem, monitor: Monitor, *, for_training: bool = True) -> LinearHead:
+    """Fit a linear head on the training examples only, by default the one tuning starts from."""
     features = problem.features(monitor)
     return fit_linear(
         features,
@@ -290,6 +290,7 @@ def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
         problem.base.fingerprint,
         seed=problem.source.seed,
         balanced=problem.source.balanced,
+        for_training=for_training,
     ).head
 
 
@@ -328,7 +329,7 @@ def choose(
     """
     deadline = time.monotonic() + 60 * minutes
     begin = time.perf_counter()
-    head = starting_head(problem, monitor)
+    head = starting_head(problem, monitor, for_training=False)
     locations = problem.split.validation
     linear = problem.measure(head.score(problem.features(monitor)[locations]), locations)
     spent = {"linear": time.perf_counter() - begin}

@@ -86,12 +86,12 @@ def test_the_same_seed_gives_the_same_bytes(features):
     assert first.weight.tobytes() == second.weight.tobytes()
 
 
-def wide(count):
+def wide(count, seed=2, apart=0.2):
     """Rows of 200 dimensions, 160 of which say something of the class, and targets."""
-    random = np.random.default_rng(2)
+    random = np.random.default_rng(seed)
     values = np.arange(count) % 3
     rows = random.standard_normal((count, 200))
-    rows[:, :160] += 0.2 * random.standard_normal((3, 160))[values]
+    rows[:, :160] += apart * random.standard_normal((3, 160))[values]
     rows[:, 160:] *= 1.8
     return rows.astype(np.float32), Targets("class", ("a", "b", "c"), values.astype(np.int64))
 
@@ -100,6 +100,25 @@ def test_with_more_dimensions_than_rows_least_squares_need_no_margin():
     rows, targets = wide(150)
     narrow = fit_linear(rows, targets, np.arange(150), "b")
     assert narrow.loss == "squared"
+
+
+def loss_of(fitted, rows, targets):
+    logits = fitted.head.score(rows)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return -logs[np.arange(len(rows)), targets.values].mean()
+
+
+def test_a_training_starts_from_least_squares_only_if_they_leave_more_to_learn():
+    rows, targets = wide(150)
+    locations = np.arange(150)
+    start = fit_linear(rows, targets, locations, "b", for_training=True)
+    assert start.loss == "squared"
+    rows, targets = wide(150, seed=7, apart=0.22)
+    free = fit_linear(rows, targets, locations, "b")
+    start = fit_linear(rows, targets, locations, "b", for_training=True)
+    assert (free.loss, start.loss) == ("squared", "logistic")
+    assert loss_of(start, rows, targets) > 10 * loss_of(free, rows, targets)
 
 
 def test_least_squares_are_the_same_wherever_the_rows_lie():

@@ -13,7 +13,8 @@ import torch
 
 from graftwerk.adapters.lora import make_low_rank
 from graftwerk.adapters.lora_files import read_lora
-from graftwerk.adapters.peft_format import CONFIG, settle
+from graftwerk.adapters.lora_location import CONFIG
+from graftwerk.adapters.peft_format import settle
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.errors import GraftError
 

@@ -56,7 +56,7 @@ def test_a_photograph_that_the_built_in_model_does_not_know(graft, photograph) -
         (["canny", "photo.jpg", "--thresholds", "3"], "--thresholds '3' cannot be read"),
         (["canny", "photo.jpg", "--sigma", "0"], "above 0"),
         (["canny", "photo.jpg", "--kernel", "6"], "6 pixels wide has no middle pixel"),
-        (["canny", "photo.jpg", "--estimator", "x"], "canny is read by a classical method"),
+        (["canny", "photo.jpg", "--estimator", "x"], "no model estimates canny"),
         (["depth", "photo.jpg", "--estimator", "nowhere"], "'nowhere' is neither a"),
         (["depth", "photo.jpg", "-o", "a.jpg"], "a.jpg cannot be a PNG file"),
     ],

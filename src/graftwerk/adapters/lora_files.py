@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from .. import files
 from ..errors import BadFile
 from ..models.checkpoint import check_safetensors
+from .lora_location import CONFIG, lora_file
 from .lora_targets import is_projection
 from .peft_format import (
-    CONFIG,
-    PIPELINE_WEIGHTS,
     Adapter,
     adapter_fingerprint,
     read_adapter,
@@ -68,31 +67,6 @@ _HINT = "Known: peft folders, diffusers' pytorch_lora_weights.safetensors, kohya
 
 
 _Layer = dict[str, Tensor]  # of a file
-
-
-def lora_file(path: Path) -> Path | None:
-    """Return the path of a LoRA's single file; None for a folder of peft.
-
-    Raises:
-        BadFile: the file is not safetensors and could run code, or there are several files.
-    """
-    if path.is_file() and path.suffix == ".safetensors":
-        return path
-    if path.is_file():
-        raise BadFile(
-            f"{path} is not a safetensors file; other formats can run code when they are read.",
-            "Convert it where you trust it: safetensors.torch.save_file(torch.load(FILE, "
-            "weights_only=True), 'lora.safetensors').",
-        )
-    if (path / CONFIG).is_file() or not path.is_dir():
-        return None
-    found = sorted(path.glob("*.safetensors"))
-    named = [file for file in found if file.name == PIPELINE_WEIGHTS] or found
-    if len(named) > 1:
-        raise BadFile(
-            f"{path} holds {len(named)} safetensors files.", f"Name one, for example {named[0]}."
-        )
-    return named[0] if named else None
 
 
 def lora_fingerprint(path: Path) -> str:

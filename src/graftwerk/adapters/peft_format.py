@@ -24,10 +24,9 @@ from .. import files
 from ..errors import BadFile, Damaged
 from ..folders import hint_for
 from ..models.checkpoint import check_safetensors
+from .lora_location import CONFIG, PIPELINE_WEIGHTS, WEIGHTS
 from .lora_targets import is_projection
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PIPELINE_WEIGHTS = "pytorch_lora_weights.safetensors"
 _PREFIX = "base_model.model."
 _KEY = re.compile(
     r"(?P<path>.+)\.lora_(?:(?P<half>[AB])\.weight|(?P<magnitude>magnitude_vector)(?:\.weight)?)"

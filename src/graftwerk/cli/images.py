@@ -51,14 +51,17 @@ def trained_lines(report: "ControlTrained") -> list[str]:
 
 def retained_lines(report: "reports.Generation") -> list[str]:
     """Show how well generated images follow their controls."""
-    lines = []
+    lines, kinds = [], [one.kind for one in report.controls]
     for one in report.controls:
-        value = "not measured, as it has a mask"
+        value = "not measured"
         if one.value is not None:
-            value = f"{one.value:.3g}, by chance {one.chance:.3g}"
+            value = f"{one.measure} {one.value:.3g}, by chance {one.chance:.3g}"
             value += "" if one.alone is None else f", without control {one.alone:.3g}"
+        elif one.measure:
+            value += " because it has a mask"
         weight = one.blocks or f"{one.weight:g}"
-        lines.append(f"fidelity to {one.kind} (weight {weight}): {one.measure} {value}")
+        of = f" of {printable(one.image)}" if kinds.count(one.kind) > 1 else ""
+        lines.append(f"fidelity to {one.kind}{of} (weight {weight}): {value}")
         if one.reused is not None and one.anew is not None:
             lines.append(
                 f"  reuse costs: {one.reused:.3g} with it, {one.anew:.3g} without, of the first "

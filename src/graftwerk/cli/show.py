@@ -302,7 +302,9 @@ def _(report: "Generation") -> list[str]:
     lines = [printable(image.path) for image in report.pictures]
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
     for cell in report.grid if report.grid and report.grid[0].kept else []:
-        values = ", ".join(f"{name} {printable(value)}" for name, value in cell.values.items())
+        values = ", ".join(
+            f"{name.replace('_', '-')} {printable(value)}" for name, value in cell.values.items()
+        )
         retained = [f"{k} {v:.3g} (by chance {cell.chance[k]:.3g})" for k, v in cell.kept.items()]
         lines.append(f"{values}: fidelity to {', '.join(retained)}")
     varied = report.grid[0].values if report.grid else {}
@@ -323,7 +325,11 @@ def _start_lines(report: "Generation") -> list[str]:
     start = report.start
     if start is None:
         return []
-    outside = "" if start.outside is None else f"; the others by at most {start.outside}"
+    outside = (
+        ""
+        if start.outside is None
+        else f"; outside it, pixels change by at most {start.outside} of 255"
+    )
     return [
         f"from {printable(start.image)} at strength {start.strength:g}, {start.steps} of "
         f"{counted(start.of_steps, 'step')}: {start.repainted:.0%} of the pixels generated, "

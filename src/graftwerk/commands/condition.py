@@ -241,7 +241,7 @@ def _edge_finder(request: EvalEdges) -> "Callable[[np.ndarray], np.ndarray]":
     """Return the function from an image to the strength of its edges by a model."""
     if request.plain:
         raise BadInput("--plain is for Canny's method.", "Leave it or --estimator out.")
-    soft = load_hed(locate(str(request.estimator)), request.device)
+    soft = load_hed(locate(str(request.estimator), "estimator"), request.device)
     return lambda image: hed_strength(soft(image))
 
 

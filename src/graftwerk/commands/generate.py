@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.images import ImageNotes, read_image, write_image
+from ..data.walk import names_of
 from ..errors import BadFile, BadInput, Cancelled, Failure, LimitExceeded, WrongBase
 from ..generation import provenance
 from ..generation.results import (
@@ -18,16 +19,22 @@ from ..generation.results import (
     Inversion,
     SweepRow,
 )
-from ..generation.spec import GenerationSpec, Once, options_of, parse_grid
-from ..generation.validate import validate
+from ..generation.spec import SCALED, GenerationSpec, Once, options_of, parse_grid
+from ..generation.validate import require_class, validate
 from ..metrics.plots import image_sheet
 from ..models.checkpoint import own_classes
-from ..models.encoders import list_images, note_unlike_blocks
+from ..models.encoders import (
+    list_images,
+    note_unlike_blocks,
+    nothing_readable,
+    real_images_in,
+)
 from ..models.hub import locate
 from ..models.transformers import choose_device
 from ..requests.base import require_effect
 from ..requests.control import GuideCheck, GuideSweep, Invert
 from ..requests.generate import NEEDS, Generate, require_guides
+from ..results import Skipped
 from ..text_safety import counted
 from ..types import Monitor, Noting
 
@@ -137,6 +144,7 @@ def _grid(
     monitor: Monitor,
 ) -> Generation:
     from ..diffusion.sampling import contact_sheet
+    from ..library.adapters import adapters_of
 
     begin, once, start = time.perf_counter(), Once(monitor), spec.options.start
     grid = parse_grid(spec.request.grid)
@@ -147,7 +155,9 @@ def _grid(
     options = [options_of(cell, init, mask, regions) for _, cell in requests]
     pictures: list[ImageReport] = []
     cells, tiles, steps, sampled = [], [], 0, 0.0
-    for (values, _), option in zip(requests, options, strict=True):
+    for (values, cell), option in zip(requests, options, strict=True):
+        if SCALED.keys() & values.keys():
+            pipe = pipe.without().with_(*adapters_of(spec.with_scales_of(cell)))
         job = pipe.prepare(option, once, literal=_says(request, record))
         if record is not None:
             _check_same(request, record, job, once)
@@ -245,20 +255,19 @@ def _groups(request: Generate, record: provenance.Record | None, job: "Job") -> 
 def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     """Run the realism checks."""
     began = time.perf_counter()
+    if request.class_ is not None:
+        require_class(request.class_, request.guide_model, request.guide_labels)
+    real = None if request.real is None else str(request.real)
+    if real is not None:
+        real_images_in(real)
+    paths, images = _open_images(request.images, monitor)
+
     from ..diffusion.pipeline import load_diffusion
     from ..diffusion.sampling import stretch
     from ..generation.authenticity import LIMIT, draws_blocks, open_realism_check
     from ..generation.guidance_report import chances_of
     from ..generation.guides import GuideModels, Settings
 
-    paths, skipped = list_images(request.images)
-    for skip in skipped:
-        monitor.note(f"{skip.path}: {skip.reason}")
-    single = [path for path in paths if path in request.images or not provenance.is_sheet(path)]
-    if single and len(single) < len(paths):
-        sheets = counted(len(paths) - len(single), "contact sheet")
-        monitor.note(f"{sheets} of `graft generate` left out")
-        paths = single
     monitor.start("loading the models")
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
     # photographs come from no diffusion model here, but from the domain of their classifier
@@ -266,13 +275,9 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     model = None if of_photos else load_diffusion(request.model, request.device)
     models = GuideModels(settings, model, device=choose_device(request.device))
     head = models.networks.head(request.guide_model) if of_photos else None
-    real = None if request.real is None else str(request.real)
     encoder = None if head is None else head.encoder
     realism_check = open_realism_check(model, real, monitor, encoder)
     size = realism_check.size
-    notes = ImageNotes()
-    images = [read_image(path, notes) for path in paths]
-    notes.report(monitor)
     if any(image.size != size for image in images):
         how = "cropped and resized" if realism_check.crops else "resized"
         monitor.note(f"images are {how} to {size[0]} x {size[1]} pixels")
@@ -291,6 +296,36 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
         self_test=realism_check.self_test,
         seconds=time.perf_counter() - began,
     )
+
+
+def _open_images(named: list[str], monitor: Monitor) -> tuple[list[str], "list[ImageArray]"]:
+    """Return paths and images; what cannot be read in a folder is skipped and noted.
+
+    Raises:
+        BadFile: an image that is named itself cannot be read.
+        BadInput: no image is left.
+    """
+    found, skipped = list_images(named)
+    own = {names_of(name)[0] for name in named}
+    single = [path for path in found if path in own or not provenance.is_sheet(path)] or found
+    if len(single) < len(found):
+        sheets = counted(len(found) - len(single), "contact sheet")
+        monitor.note(f"{sheets} of `graft generate` left out")
+    paths, images, notes = [], [], ImageNotes()
+    for path in single:
+        try:
+            images.append(read_image(path, notes))
+            paths.append(path)
+        except (BadFile, LimitExceeded) as error:
+            if path in own:
+                raise
+            skipped.append(Skipped(path=path, reason=str(error)))
+    if not images:
+        raise nothing_readable(named, skipped)
+    for skip in skipped:
+        monitor.note(f"{skip.path}: {skip.reason}")
+    notes.report(monitor)
+    return paths, images
 
 
 _SCALES, _SHOWN = 50, 36

@@ -112,10 +112,10 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Read:
     """
     if kind not in _TABLES and kind not in _OWN:
         raise BadInput(
-            f"{kind} is read by a classical method, not by --estimator.",
-            f"An estimator can be named for {', '.join(ESTIMATED)}.",
+            f"no model estimates {kind}: it is computed by a classical method.",
+            f"Models can be named for {', '.join(ESTIMATED)}.",
         )
-    root = locate(name)
+    root = locate(name, "estimator")
     model_type = str(read_object(root / "config.json").get("model_type"))
     table = _TABLES.get(kind, {})
     if model_type == _OWN.get(kind):

@@ -24,6 +24,7 @@ from ..diffusion.unet import Controllable, keep_prompts, zero_convolutions_of
 from ..errors import BadFile, WrongBase
 from ..models.checkpoint import check_safetensors, fingerprint, read_object
 from .branch import Branch, CopiedEncoder, Shape, make_branch, set_weights, weights_of
+from .spec import require_branch_folder
 from .transformer import NAMES, TransformerBranch, read_transformer_branch
 
 KIND = "control"
@@ -109,7 +110,7 @@ def open_branch(folder: Path, model: DiffusionModel) -> Branch:
     """
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
     if config.get("_class_name") in NAMES.values():
-        _refuse_pickle(folder)
+        require_branch_folder(folder)
         _require_recorded_base(folder, model.name, model.bases)
         return read_transformer_branch(folder, config, model)
     if is_transformer(model.unet) and config:
@@ -139,7 +140,7 @@ def read_branch(
         BadFile: it is not a branch, or its parts do not match.
         Damaged: a file is truncated or was changed.
     """
-    _refuse_pickle(folder)
+    require_branch_folder(folder)
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
     _require_recorded_base(folder, base_name, base_fingerprints)
     if config.get("_class_name") == "ControlNetModel":
@@ -174,28 +175,6 @@ def _require_own_base(
 def branch_fingerprint(folder: Path) -> str:
     """Return the SHA-256 of weights and configuration."""
     return fingerprint(folder, {})
-
-
-def _refuse_pickle(folder: Path) -> None:
-    file = repr(str(folder))
-    hint = (
-        f"Convert it where you trust it: diffusers.ControlNetModel.from_single_file({file})"
-        ".save_pretrained(FOLDER), and name FOLDER."
-    )
-    if folder.is_file():
-        raise BadFile(f"{folder} is a file, not a folder with safetensors.", hint)
-    if not folder.is_dir():
-        raise BadFile(f"{folder} is not a folder.", "Name the folder of a control branch.")
-    pickled = [p.name for p in folder.iterdir() if p.suffix in {".pth", ".pt", ".ckpt", ".bin"}]
-    if pickled and not any(folder.glob("*.safetensors")):
-        if pickled[0].endswith(".bin"):
-            hint = (
-                "Convert it where you trust it: diffusers.ControlNetModel.from_pretrained"
-                f"({file}, use_safetensors=False).save_pretrained({file})."
-            )
-        raise BadFile(
-            f"{folder} holds {pickled[0]}, a pickle, which can run any code when it is read.", hint
-        )
 
 
 def _read_theirs(

@@ -25,17 +25,19 @@ from ..types import Monitor
 from .branch import Branch
 from .checkpoint import branch_fingerprint, open_branch
 from .control import Controls, Term
-from .spec import ControlInput, NamedImage
+from .spec import CUSTOM, ControlInput, NamedImage
 from .transformer import TransformerBranch
 
 
 def require_map(control: ControlInput) -> None:
-    """See that an image is a finished map of its kind.
+    """See that an image is a finished map of its kind; a custom branch may read any image.
 
     Raises:
         BadInput: it is not, or it is empty.
     """
-    condition_named(control.kind).check_map(np.asarray(control.source.image), control.source.name)
+    if control.kind != CUSTOM:
+        image = np.asarray(control.source.image)
+        condition_named(control.kind).check_map(image, control.source.name)
 
 
 _LINES = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
@@ -101,7 +103,7 @@ def mask_of(
         names = " and ".join(mask.name for mask in masks)
         raise BadInput(
             f"the masks {names} leave no region: nowhere are all of them white.",
-            "It acts where all its masks are white; give a control of its own for each place.",
+            "A control acts where all its masks are white. Add one control for each place.",
         )
     return region.to(device)
 
@@ -146,7 +148,7 @@ def note_other_conditions(controls: Sequence[LoadedControl], monitor: Monitor) -
     """Note controls whose branch was trained on another kind of condition."""
     for one in controls:
         trained, kind = one.branch.condition, one.control.kind
-        if trained not in {None, kind}:
+        if trained not in {None, kind} and kind != CUSTOM:
             monitor.note(f"the branch of the {kind} control was trained on {trained} conditions")
 
 
@@ -156,21 +158,17 @@ class ControlTarget:
 
     Attributes:
         name: its kind; with a number from the second of that kind on.
+        condition: computes and measures it; None for a custom branch.
         fingerprint: of map, mask and branch.
         read: how the condition is read out of generated images; None: as of Blocks scenes.
     """
 
     name: str
     control: ControlInput
-    condition: Condition
+    condition: Condition | None
     map: UInt8[np.ndarray, "h w 3"]
     fingerprint: str
     read: Read | None = None
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether it applies to whole images, so that fidelity can be measured."""
-        return not self.control.masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,8 +224,9 @@ def open_controls(
         control, branch = one.control, one.branch.branch
         for image in (control.source, *control.masks):
             notes.add(image.notes)
-        finished, condition = map_of(control, size, one.read), condition_named(control.kind)
-        read = one.read or (None if of_scenes else condition.read)
+        finished = map_of(control, size, one.read)
+        condition = None if control.kind == CUSTOM else condition_named(control.kind)
+        read = one.read or (None if of_scenes or condition is None else condition.read)
         mask = mask_of(control.masks, size, model.device)
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
         digest = hashlib.sha256(one.branch.fingerprint.encode() + content).hexdigest()
@@ -326,7 +325,7 @@ def measure_controls(
     rows = stack(images)
     found_all = [ControlFidelity() for _ in images]
     for target in targets:
-        if not target.is_measured:
+        if target.condition is None or not target.control.is_measured:
             continue
         maps = np.repeat(target.map[None], len(rows), axis=0)
         name, found = target.name, target.condition.fidelity(maps, rows, target.read)

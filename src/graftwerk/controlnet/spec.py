@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import BadInput
+from ..errors import BadFile, BadInput
 from ..models.hub import BUILTIN, builtin_folder, require_condition
 from ..requests.base import DEFAULT_PIPELINE
 from ..requests.generate import Generate
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from ..data.image_inputs import ImageLike
 
+CUSTOM = "custom"  # the condition of any other branch: an image that it reads as it is
 _LARGEST = 10.0  # weight
+_PICKLES = {".pth", ".pt", ".ckpt", ".bin"}
 # Weight of each connection of a branch, from the outermost skip to the middle block; "soft":
 # falling outwards, as the control modes have it for all controls.
 Blocks = tuple[float, ...] | Literal["soft"]
@@ -35,6 +37,7 @@ class ControlSpec:
     """A parsed `--control`.
 
     Attributes:
+        kind: of condition, or `custom`.
         file: an image, or a finished map.
         finished: whether it is a map.
         first: fraction of the steps before which it is inactive.
@@ -51,6 +54,11 @@ class ControlSpec:
     last: float = 1.0
     masks: tuple[Path, ...] = ()
     blocks: Blocks = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it applies to whole images and has a measure."""
+        return self.kind != CUSTOM and not self.masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +87,11 @@ class ControlInput:
     masks: tuple[NamedImage, ...] = ()
     estimator: str | None = None
     blocks: Blocks = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it applies to whole images and has a measure."""
+        return self.kind != CUSTOM and not self.masks
 
     @property
     def is_zero(self) -> bool:
@@ -148,13 +161,15 @@ def parse_control(entry: str) -> ControlSpec:
     """
     kind, equals, rest = entry.partition("=")
     if equals and Path(rest).is_file():
-        require_condition(kind.removesuffix("-map"))
-        return ControlSpec(kind.removesuffix("-map"), Path(rest), kind.endswith("-map"))
+        finished = kind.endswith("-map") or kind == CUSTOM
+        kind = kind.removesuffix("-map")
+        require_condition(kind, CUSTOM)
+        return ControlSpec(kind, Path(rest), finished)
     match = _ENTRY.fullmatch(entry)
     if match is None or match["file"][0] in ":@#":
         what = "cannot be read" if match is None else "names no image"
         raise BadInput(f"--control {entry!r} {what}.", _HINT)
-    require_condition(match["kind"])
+    require_condition(match["kind"], CUSTOM)
     text = match["weight"] or "1"
     try:
         weights = [1.0] if text == "soft" else [float(part) for part in text.split(",")]
@@ -167,8 +182,26 @@ def parse_control(entry: str) -> ControlSpec:
         raise BadInput(f"--control {entry!r} acts from {first:g} to {last:g}.", _HINT)
     masks = _masks(match["mask"])
     weight, blocks = blocks_of(text if text == "soft" else weights)
-    kind, file, finished = match["kind"], Path(match["file"]), bool(match["finished"])
+    kind, file = match["kind"], Path(match["file"])
+    finished = bool(match["finished"]) or kind == CUSTOM
     return ControlSpec(kind, file, finished, weight, first, last, masks, blocks)
+
+
+def with_weight(entry: str, weight: str) -> str:
+    """Return a `--control` with another weight.
+
+    Raises:
+        BadInput: the weight is invalid, or the name of the file looks like options.
+    """
+    spec, match = parse_control(entry), _ENTRY.fullmatch(entry)
+    options = match is not None and not Path(entry.partition("=")[2]).is_file()
+    steps = f"@{match['first']}-{match['last']}" if match and options and match["first"] else ""
+    mask = f"#{match['mask']}" if match and options and match["mask"] else ""
+    kind = spec.kind if spec.kind == CUSTOM or not spec.finished else f"{spec.kind}-map"
+    changed = f"{kind}={spec.file}:{weight}{steps}{mask}"
+    if parse_control(changed).file != spec.file:
+        raise BadInput(f"--control {entry!r} cannot be given a weight.", "Rename the image.")
+    return changed
 
 
 def blocks_of(weight: float | Sequence[float] | str) -> tuple[float, Blocks]:
@@ -224,7 +257,7 @@ def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]
         kind, equals, folder = entry.partition("=")
         if not equals:
             raise BadInput(f"--branch {entry!r} cannot be read.", "Write KIND=FOLDER.")
-        require_condition(kind)
+        require_condition(kind, CUSTOM)
         named[kind] = builtin_folder(folder) if folder in BUILTIN else Path(folder)
     for kind, location in named.items():
         if kind not in kinds:
@@ -232,7 +265,38 @@ def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]
                 f"--branch {kind}={location} has no control to follow.",
                 f"Give --control {kind}=FILE, or leave it out.",
             )
+        require_branch_folder(location)
     return {kind: _folder_of(kind, named, request.model) for kind in kinds}
+
+
+def require_branch_folder(folder: Path) -> None:
+    """Refuse what holds no branch, or one that could run code when it is read.
+
+    Raises:
+        BadFile: there is no such folder, it is a file, or it has a pickle only.
+    """
+    file = repr(str(folder))
+    hint = (
+        f"Convert it where you trust it: diffusers.ControlNetModel.from_single_file({file})"
+        ".save_pretrained(FOLDER), and name FOLDER."
+    )
+    if folder.is_file() and folder.suffix in {".safetensors", *_PICKLES}:
+        raise BadFile(f"{folder} is a file, not a folder with safetensors.", hint)
+    if not folder.is_dir():
+        raise BadFile(
+            f"there is no control branch {str(folder)!r}.",
+            "Name a folder of `graft control train`, or a ControlNetModel folder of diffusers.",
+        )
+    pickled = [path.name for path in folder.iterdir() if path.suffix in _PICKLES]
+    if pickled and not any(folder.glob("*.safetensors")):
+        if pickled[0].endswith(".bin"):
+            hint = (
+                "Convert it where you trust it: diffusers.ControlNetModel.from_pretrained"
+                f"({file}, use_safetensors=False).save_pretrained({file})."
+            )
+        raise BadFile(
+            f"{folder} holds {pickled[0]}, a pickle, which can run any code when it is read.", hint
+        )
 
 
 def _folder_of(kind: str, folders: dict[str, Path], model: str) -> Path:

@@ -432,7 +432,7 @@ _FEW = 4  # images that are sampled again to measure the cost of reuse
 def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
     """Sample, measure the fidelity to controls, and yield the best of each `best_of`."""
     best_of = job.request.best_of
-    measured = [target for target in job.controls.targets if target.is_measured]
+    measured = [target for target in job.controls.targets if target.control.is_measured]
     waiting: list[tuple[float, MadeImage]] = []
     for made in sample_groups(job, groups, monitor):
         [found] = measure_controls(measured, [made.image]) if measured else [ControlFidelity()]
@@ -456,9 +456,10 @@ def control_reports(
         reports.append(
             ControlReport(
                 kind=target.control.kind,
+                image=target.control.source.name,
                 weight=target.control.weight,
                 blocks=blocks if blocks == "soft" else ",".join(f"{one:g}" for one in blocks),
-                measure=target.condition.measure,
+                measure="" if target.condition is None else target.condition.measure,
                 value=_mean(values),
                 chance=_mean([image.chance[name] for image in images if name in image.chance]),
                 alone=_mean([found[name] for found in alone if name in found]),
@@ -472,7 +473,7 @@ def control_reports(
 def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]:
     """Return the fidelity of a few images, sampled again without branch reuse."""
     controls = job.controls.controls
-    measured = [target for target in job.controls.targets if target.is_measured]
+    measured = [target for target in job.controls.targets if target.control.is_measured]
     if controls is None or controls.reuse == 1 or not measured or not job.request.check:
         return []
     monitor.start(f"generating {len(numbers)} without reuse", None)

@@ -149,8 +149,9 @@ def read_record(path: Path) -> Record:
     """
     from PIL import Image, UnidentifiedImageError
 
+    hint = "Name an image as `graft generate` wrote it; other programs may drop its metadata."
     if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name an image that `graft generate` wrote.")
+        raise BadFile(f"{path} is not a file.", hint)
     limits.require_file_size(path, limits.IMAGE_FILE, "image")
     try:
         with Image.open(path, formats=["PNG"]) as image:
@@ -159,8 +160,7 @@ def read_record(path: Path) -> Record:
                 image.load()
                 text = image.info.get(_KEY)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise BadFile(f"{path} is not a whole PNG image.", "Pass another file.") from error
-    hint = "Name an image as `graft generate` wrote it; other programs may drop its metadata."
+        raise BadFile(f"{path} is not a whole PNG image.", hint) from error
     if not isinstance(text, str) or len(text) > limits.RECORD_CHARACTERS:
         raise BadFile(f"{path} contains no request.", hint)
     try:

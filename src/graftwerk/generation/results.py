@@ -139,6 +139,7 @@ class ControlReport(Report):
     """Fidelity of the images to one control."""
 
     kind: str = Field(description="of the condition")
+    image: str = Field("", description="image or map that it follows")
     weight: float = Field(description="of its branch")
     blocks: str = Field("", description="weights of single connections: soft, or W1,W2,...")
     measure: str = Field(description="of the fidelity, with its unit")

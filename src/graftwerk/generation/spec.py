@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import limits
-from ..controlnet.spec import ControlInput, NamedImage
+from ..controlnet.spec import ControlInput, NamedImage, parse_control, with_weight
 from ..data.images import OpenedImage, open_image
 from ..diffusion.checkpoint import PipelineFolder
 from ..errors import BadInput, UnknownName
@@ -82,17 +82,30 @@ _STRENGTH = 0.8  # default of img2img, as in diffusers; inpainting takes all ste
 
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
-    """One `--lora` or `--autoguide`: the folder of a LoRA or a model, and its scale."""
+    """One `--lora` or `--autoguide`: the folder of a LoRA or a model, and its scale.
+
+    Raises:
+        BadInput: the scale is not finite, or too large.
+    """
 
     folder: Path
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse an invalid scale."""
+        if not abs(self.scale) <= limits.LORA_SCALE:
+            raise BadInput(
+                f"{str(self.folder)!r} has the scale {self.scale:g}.",
+                f"Give a number from {-limits.LORA_SCALE:g} to {limits.LORA_SCALE:g}: 1 is what "
+                "was learned, 0 none.",
+            )
 
 
 def parse_lora(entry: str, option: str = "--lora") -> LoraSpec:
     """Parse one `DIR[:SCALE]`; the default scale is 1.
 
     Raises:
-        BadInput: the scale is not finite.
+        BadInput: the scale is not a number, not finite, or too large.
     """
     name, colon, tail = entry.rpartition(":")
     if not colon or not name or Path(entry).exists():
@@ -103,8 +116,6 @@ def parse_lora(entry: str, option: str = "--lora") -> LoraSpec:
         if name not in BUILTIN and not Path(name).exists():
             return LoraSpec(Path(entry))  # a colon in a name that is not there
         raise BadInput(f"{option} {entry!r} has the scale {tail!r}.", _SCALE) from None
-    if not math.isfinite(scale):
-        raise BadInput(f"{option} {entry!r} has no finite scale.", _SCALE)
     return LoraSpec(Path(name), scale)
 
 
@@ -292,6 +303,22 @@ class GenerationSpec:
         """The original request."""
         return self.options.request
 
+    def with_scales_of(self, request: Generate) -> "GenerationSpec":
+        """Return the adapters with the scales of another request for the same ones."""
+        specs = [parse_control(entry) for entry in request.control]
+        return replace(
+            self,
+            loras=tuple(map(parse_lora, request.lora)),
+            controls=tuple(
+                replace(control, weight=spec.weight, blocks=spec.blocks)
+                for control, spec in zip(self.controls, specs, strict=True)
+            ),
+            guides=tuple(
+                replace(guide, scale=parse_guide(entry).scale)
+                for guide, entry in zip(self.guides, request.guide, strict=True)
+            ),
+        )
+
     @property
     def guide_settings(self) -> "Settings":
         """Settings shared by its guides."""
@@ -307,11 +334,30 @@ class GenerationSpec:
         )
 
 
-# Options with a single value that affect an image; lists and files cannot be varied.
+# Options with a single value that affect an image; of lists, the scale of a single entry.
 VARIED = (
     "cfg", "cfg_interval", "cfg_rescale", "eta", "guide_interval", "hold", "negative", "pag",
     "prompt", "reuse", "sampler", "schedule", "seed", "steps", "strength",
 )  # fmt: skip
+SCALED = {"lora_scale": "lora", "control_weight": "control", "guide_scale": "guide"}
+
+
+def _with_scale(request: Generate, name: str, value: str) -> list[str]:
+    """Return the one entry of a `--lora`, `--control` or `--guide` with another scale."""
+    option = SCALED[name]
+    entries: list[str] = list(map(str, getattr(request, option)))
+    if len(entries) != 1:
+        raise BadInput(
+            f"--grid {name.replace('_', '-')} varies one --{option}; there are {len(entries)}.",
+            f"Give one --{option}.",
+        )
+    if option == "lora":
+        parse_lora(changed := f"{parse_lora(entries[0]).folder}:{value}")
+    elif option == "guide":
+        parse_guide(changed := f"{entries[0].rpartition(':')[0]}:{value}")
+    else:
+        changed = with_weight(entries[0], value)
+    return [changed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,13 +392,20 @@ class Grid:
 
         Raises:
             BadValue: the option does not accept a value.
+            BadInput: a scale is varied of several LoRAs, controls or guides, or of none.
         """
         rows = [{}] if self.rows is None else [{self.rows.name: v} for v in self.rows.values]
         given = request.model_dump(include=request.model_fields_set - {"grid"})
         found = []
         for row, value in product(rows, self.columns.values):
             changes = {self.columns.name: value, **row}
-            found.append((changes, Generate.model_validate({"count": 1, **given, **changes})))
+            options = {
+                SCALED.get(name, name): _with_scale(request, name, value)
+                if name in SCALED
+                else value
+                for name, value in changes.items()
+            }
+            found.append((changes, Generate.model_validate({"count": 1, **given, **options})))
         return found
 
 
@@ -371,8 +424,8 @@ def parse_grid(entries: Sequence[str]) -> Grid:
         values = tuple(part.strip() for part in rest.split(mark) if part.strip())
         if not equals or not values:
             raise BadInput(f"--grid {entry!r} cannot be read.", "Write for example cfg=1,3,5.")
-        if name not in VARIED:
-            raise UnknownName("option of a grid", name, [one.replace("_", "-") for one in VARIED])
+        if name not in (known := (*VARIED, *SCALED)):
+            raise UnknownName("option of a grid", name, [one.replace("_", "-") for one in known])
         axes.append(Axis(name, values))
     if len({axis.name for axis in axes}) < len(axes):
         raise BadInput(f"--grid {axes[0].name} is given twice.", "Give all its values at once.")

@@ -9,6 +9,7 @@ from typing import Any, cast
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
 from ..adapters.lora_files import lora_fingerprint, read_lora
+from ..adapters.lora_location import lora_file
 from ..adapters.manifest import RECORD, read_bundle, require_base
 from ..adapters.peft_format import Adapter, join, settle
 from ..conditions.base import Read
@@ -88,7 +89,7 @@ class Loader:
             Damaged: one of its files is damaged.
         """
         folder, model = spec.folder, self.model
-        if (folder / RECORD).is_file():
+        if lora_file(folder) is None and (folder / RECORD).is_file():
             require_base(read_bundle(folder, LORA), model.name, *model.bases)
         fingerprint = lora_fingerprint(folder)
         adapters = read_lora(folder, model.networks, model.name)

@@ -1,5 +1,6 @@
 """Parse and validate a request for images, as far as possible without PyTorch."""
 
+from ..adapters.lora_location import lora_file
 from ..blocks.captions import object_phrases
 from ..controlnet import spec as controlling
 from ..diffusion import checkpoint
@@ -25,19 +26,24 @@ def validate(request: Generate, *, from_record: bool = False) -> parsed.Generati
     guides = [parsed.parse_guide(entry) for entry in request.guide]
     if from_record:
         _require_reachable(request, guides)
-    if request.grid:
-        parsed.parse_grid(request.grid).cells(request)
-    options = parsed.options_of(
-        request,
-        None if request.init is None else controlling.read_named(request.init),
-        None if request.inpaint is None else controlling.read_mask(request.inpaint),
-        tuple(map(_read_region, request.region)),
-    )
+    loras = tuple(parsed.parse_lora(entry) for entry in request.lora)
+    for lora in loras:
+        lora_file(lora.folder)  # refuses what is none
+    named = [parsed.parse_region(entry) for entry in request.region]
+    init = None if request.init is None else controlling.read_named(request.init)
+    mask = None if request.inpaint is None else controlling.read_mask(request.inpaint)
+    grid = parsed.parse_grid(request.grid).cells(request) if request.grid else []
+    for _, cell in grid:
+        parsed.options_of(cell, init, mask)
+    regions = tuple(_read_region(prompt, path) for prompt, path in named)
+    options = parsed.options_of(request, init, mask, regions)
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
     specs = [controlling.parse_control(entry) for entry in request.control]
-    require_measure(request, [not spec.masks for spec in specs])
+    require_measure(request, [spec.is_measured for spec in specs])
     estimators = controlling.estimators_named(request, specs)
+    for name in estimators.values():
+        locate(name, "estimator")
     controls = tuple(controlling.read_control(spec, estimators.get(spec.kind)) for spec in specs)
     for control in controls:
         if control.finished:
@@ -54,7 +60,7 @@ def validate(request: Generate, *, from_record: bool = False) -> parsed.Generati
     return parsed.GenerationSpec(
         options=options,
         folder=folder,
-        loras=tuple(parsed.parse_lora(entry) for entry in request.lora),
+        loras=loras,
         controls=controls,
         branches=branches,
         guides=tuple(guides),
@@ -117,10 +123,9 @@ def _read_guide(guide: parsed.Guide, request: Generate) -> parsed.Guide:
     return parsed.read_guide(guide)
 
 
-def _read_region(entry: str) -> parsed.Region:
+def _read_region(prompt: str, path: str) -> parsed.Region:
     from ..controlnet.inputs import mask_of  # imports PyTorch, but loads no network
 
-    prompt, path = parsed.parse_region(entry)
     mask = controlling.read_mask(path)
     mask_of([mask], mask.image.size, "cpu")  # refuses one that is black
     return parsed.Region(prompt, mask)

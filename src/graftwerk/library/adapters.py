@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..adapters.manifest import RECORD, Socket
 from ..controlnet.inputs import LoadedControl
-from ..controlnet.spec import ControlInput, blocks_of, read_mask, read_named
+from ..controlnet.spec import CUSTOM, ControlInput, blocks_of, read_mask, read_named
 from ..data.image_inputs import ImageLike, name_of, open_and_hash
 from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
@@ -88,13 +88,13 @@ class Lora(_Adapter):
             scale: factor of the learned weights; 0 disables them.
 
         Raises:
-            BadInput: the scale is not finite.
+            BadInput: the scale is not finite, or above 100.
         """
-        finite("scale", scale, _AT_ZERO)
-        self.folder, self.scale = Path(folder), scale
+        self._spec = requested.LoraSpec(Path(folder), finite("scale", scale, _AT_ZERO))
+        self.folder, self.scale = self._spec.folder, self._spec.scale
 
     def _load(self, pipe: Pipeline) -> LoadedLora:
-        return pipe.loader.lora(requested.LoraSpec(self.folder, self.scale))
+        return pipe.loader.lora(self._spec)
 
     def __repr__(self) -> str:
         return f"Lora({str(self.folder)!r}, scale={self.scale:g})"
@@ -114,8 +114,8 @@ class ControlNet:
         Args:
             source: a built-in ControlNet, a folder written by `graft control train`, a
                 `ControlNetModel` folder of diffusers, or a hub id `owner/name@revision`.
-            condition: the condition that it follows (`canny`, `depth`, ...); default: as named in
-                its files.
+            condition: the condition that it follows (`canny`, `depth`, ...), or `custom` for any
+                other, whose images it reads as they are; default: as named in its files.
 
         Raises:
             BadFile: there is no such ControlNet.
@@ -125,7 +125,7 @@ class ControlNet:
             self.folder = locate(str(source), "control branch")
         self.source = str(source)
         self.condition = condition or _condition_of(self.folder, self.source)
-        require_condition(self.condition)
+        require_condition(self.condition, CUSTOM)
 
     def __call__(
         self,
@@ -156,6 +156,7 @@ class ControlNet:
         """
         if is_map and estimator is not None:
             raise BadInput("a finished map is not read by an estimator.", "Leave one of them out.")
+        is_map = is_map or self.condition == CUSTOM
         masks = () if mask is None else (read_mask(mask),)
         source = read_named(image, depth=is_map and self.condition == "depth")
         factor, blocks = blocks_of(weight)
@@ -448,13 +449,18 @@ def open_spec(spec: requested.GenerationSpec) -> Pipeline:
         request.model, request.device, spec.folder, request.precision,
         offload=request.offload, compiled=request.compile,
     )  # fmt: skip
+    return Pipeline(model).with_(*adapters_of(spec))
+
+
+def adapters_of(spec: requested.GenerationSpec) -> list[Any]:
+    """Return the adapters of a parsed request."""
     settings = spec.guide_settings
-    return Pipeline(model).with_(
+    return [
         *(Lora(lora.folder, lora.scale) for lora in spec.loras),
         *(Control(spec.branches[control.kind], control) for control in spec.controls),
         *(_ModelGuide(guide, settings) for guide in spec.guides),
         *(Autoguide(one.folder, one.scale, folder=folder) for one, folder in spec.weaker),
-    )
+    ]
 
 
 def _condition_of(folder: Path, source: str) -> str:
@@ -470,5 +476,5 @@ def _condition_of(folder: Path, source: str) -> str:
             return found
     raise BadInput(
         f"the files of {source} do not say which condition it follows.",
-        "Name it, for example ControlNet(..., condition='canny').",
+        f"Name it, for example ControlNet(..., condition='canny'); {CUSTOM!r} for none of these.",
     )

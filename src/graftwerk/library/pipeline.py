@@ -283,7 +283,7 @@ class Pipeline(Unpicklable):
         distilled = frozen.guides_itself
         request = settled(request, self.name, frozen.noise.flows, distilled, frozen.weighs_prompts)
         options = replace(options, request=request)
-        require_measure(request, [not one.control.masks for one in self.steered.controls])
+        require_measure(request, [one.control.is_measured for one in self.steered.controls])
         if frozen.reader is None and (request.prompt or request.negative):
             raise BadInput(f"model {self.name!r} takes no prompt.", "Leave the prompt out.")
         read = options if literal else in_captions(options, self.steered, monitor)

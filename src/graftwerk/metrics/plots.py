@@ -437,7 +437,10 @@ def image_sheet(
 
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
-    wide = max([*(image.width for image in images), widest(below), widest(above)], default=1)
+    widths = [image.width for image in images]
+    wide = max([*widths, widest(below), widest(above)], default=1)
+    if wide > max(widths, default=1):
+        gap = max(gap, 16)  # labels touch each other sooner than images
     high = max((image.height for image in images), default=1)
     edge = gap if border else 0
     side = edge + (widest(left) + max(gap, 8) if left else 0)
@@ -450,7 +453,8 @@ def image_sheet(
     for location, line in enumerate(lines):
         pen.text((gap, gap + 24 * location), line, fill=INK, font_size=_TITLE)
     for column, label in enumerate(above[:columns]):
-        pen.text((side + column * (wide + gap), top - 18), label, fill=INK, font_size=13)
+        middle = side + column * (wide + gap) + wide / 2
+        pen.text((middle, top - 18), label, fill=INK, font_size=13, anchor="ma")
     for row, label in enumerate(left[:rows]):
         middle = top + row * down + high / 2
         pen.text((edge, middle), label, fill=INK, font_size=13, anchor="lm")
@@ -460,7 +464,8 @@ def image_sheet(
         inset = (high - image.height) // 2
         sheet.paste(image.convert("RGB"), (x + (wide - image.width) // 2, y + inset))
         if below:
-            pen.text((x, y + high + 3), below[location], fill=SOFT, font_size=13)
+            middle = x + wide / 2
+            pen.text((middle, y + high + 3), below[location], fill=SOFT, font_size=13, anchor="ma")
     return sheet
 
 

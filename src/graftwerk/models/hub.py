@@ -118,14 +118,18 @@ BUILTIN: Mapping[str, Builtin] = {
 _NAMED: Mapping[str, Builtin | Fetchable] = {**BUILTIN, **FETCHABLE}
 
 
-def require_condition(name: str) -> None:
+def require_condition(name: str, *more: str) -> None:
     """Refuse an unknown kind of condition, without importing the code that computes it.
+
+    Args:
+        name: of the condition.
+        more: further kinds that are allowed.
 
     Raises:
         UnknownName: it is not known.
     """
-    if name not in CONTROLS:
-        raise UnknownName("condition", name, CONTROLS)
+    if name not in (*CONTROLS, *more):
+        raise UnknownName("condition", name, (*CONTROLS, *more))
 
 
 def builtin_folder(name: str) -> Path:
@@ -215,22 +219,27 @@ def locate(name: str, kind: str | None = None) -> Path:
         Failure: the hub does not answer.
     """
     given = _NAMED.get(name)
-    if kind is not None and given is not None and given.kind != kind:
+    if given is not None and not _is_a(given, kind):
         raise BadInput(
             f"{name} is of the kind {given.kind!r}, not {kind!r}.", f"Name {_offered(kind)}."
         )
     if name.startswith(PREFIX):
         if given is None:
-            known = [known for known, entry in BUILTIN.items() if kind in {None, entry.kind}]
-            raise UnknownName("built-in model", name, known)
+            known = [known for known, entry in BUILTIN.items() if _is_a(entry, kind)]
+            raise UnknownName("built-in model", name, known or BUILTIN)
         return builtin_folder(name)
     folder = _elsewhere(name, kind)
     require_plain_files(folder)
     return folder
 
 
+def _is_a(entry: Builtin | Fetchable, kind: str | None) -> bool:
+    """Whether a model is of a kind: every `estimator of ...` is an `estimator`."""
+    return kind is None or f"{entry.kind} ".startswith(f"{kind} ")
+
+
 def _names(kind: str | None) -> list[str]:
-    return [name for name, entry in _NAMED.items() if kind in {None, entry.kind}]
+    return [name for name, entry in _NAMED.items() if _is_a(entry, kind)]
 
 
 def _offered(kind: str | None) -> str:

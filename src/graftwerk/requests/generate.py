@@ -240,9 +240,9 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.CONTROLS,
         description=(
             "control KIND=FILE[:WEIGHT][@FROM-TO][#MASK...]: follow the condition computed "
-            "from an image, or KIND-map=FILE for a ready-made map; WEIGHT is a number, soft "
-            "(falling outwards) or one for each connection: W1,W2,...; repeatable, and the "
-            "controls add up"
+            "from an image, KIND-map=FILE for a ready-made map, or custom=FILE for a branch of "
+            "another condition; WEIGHT is a number, soft (falling outwards) or one for each "
+            "connection: W1,W2,...; repeatable, and the controls add up"
         ),
     )
     branch: Control[list[str]] = Field(
@@ -316,9 +316,9 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default_factory=list,
         max_length=2,
         description=(
-            "option to vary, NAME=V1,V2,..., for example cfg=1,3,5: writes one labeled "
-            "contact sheet, an image a cell unless --count is given; given twice, the second makes "
-            "the rows; prompts with commas are separated by |"
+            "option to vary, NAME=V1,V2,..., for example cfg=1,3,5 or lora-scale=0,1: writes one "
+            "labeled contact sheet, an image a cell unless --count is given; given twice, the "
+            "second makes the rows; prompts with commas are separated by |"
         ),
     )
     from_: Prompt[OptionalPath] = path_field(

@@ -9,7 +9,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from graftwerk.adapters.lora import make_low_rank
-from graftwerk.adapters.lora_files import lora_file, read_lora
+from graftwerk.adapters.lora_files import read_lora
+from graftwerk.adapters.lora_location import lora_file
 from graftwerk.adapters.peft_format import settle
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadFile, Damaged

@@ -104,10 +104,22 @@ def test_the_image_remembers_them_and_is_repeated_bit_for_bit(draw, loras, tmp_p
     assert pixels(again.pictures[0].path) == pixels(path)
 
 
+def test_a_grid_of_scales(draw, loras):
+    free, whole, half = draw(loras[0], count=1, grid=["lora-scale=0,1,.5"])
+    assert pixels(free) == pixels(draw(count=1)[0])
+    assert pixels(whole) == pixels(draw(loras[0], count=1)[0])
+    assert pixels(half) == pixels(draw(f"{loras[0]}:0.5", count=1)[0])
+    assert read_record(Path(half)).request.lora == [f"{loras[0]}:.5"]
+    with pytest.raises(BadInput, match="varies one --lora; there are 2"):
+        draw(*loras, grid=["lora-scale=0,1"])
+    with pytest.raises(BadInput, match="has the scale 'x'"):
+        draw(loras[0], grid=["lora-scale=0,x"])
+
+
 def test_a_repeat_with_a_changed_lora_is_refused(draw, loras, text_pipeline, tmp_path):
     path = draw(loras[0])[0]
     shutil.rmtree(loras[0])
-    with pytest.raises(BadFile, match="there is no folder"):
+    with pytest.raises(BadFile, match="there is no LoRA"):
         run_generate(graftwerk.Generate(from_=path), Silent())
     write_lora(loras[0], text_pipeline, 3)
     with pytest.raises(WrongBase, match="not on what lies there now"):
@@ -133,5 +145,7 @@ def test_entries(tmp_path):
     assert parse_lora("a:b") == LoraSpec(Path("a:b"), 1.0)
     (tmp_path / "a:2").mkdir()
     assert parse_lora(str(tmp_path / "a:2")) == LoraSpec(tmp_path / "a:2", 1.0)
-    with pytest.raises(BadInput, match="no finite scale"):
+    with pytest.raises(BadInput, match="from -100 to 100"):
         parse_lora("a/b:inf")
+    with pytest.raises(BadInput, match=r"'a/b' has the scale 1e\+09"):
+        parse_lora("a/b:1e9")

@@ -126,6 +126,17 @@ def test_a_contact_sheet_is_left_out_of_a_folder_and_judged_when_named(real):
         assert len(generate.run_guide_check(request, Silent()).pictures) == count
 
 
+def test_damaged_images_of_a_folder_are_left_out_and_named(real):
+    damaged = real.with_name("damaged.png")
+    damaged.write_bytes(real.read_bytes()[:200])
+    monitor = Recorder()
+    report = generate.run_guide_check(graftwerk.GuideCheck(images=[str(real.parent)]), monitor)
+    assert [entry.path for entry in report.pictures] == [str(real)]
+    assert any("damaged.png" in note for note in monitor.notes)
+    with pytest.raises(BadInput, match=r"damaged\.png"):
+        generate.run_guide_check(graftwerk.GuideCheck(images=[str(damaged)]), Silent())
+
+
 def test_a_model_whose_real_images_are_not_known(real, pixel_pipeline):
     with pytest.raises(BadInput, match="--real"):
         generate.run_guide_check(

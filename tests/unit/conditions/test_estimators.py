@@ -221,7 +221,7 @@ def test_a_pose_model_draws_openpose_joints(vitpose, monkeypatch) -> None:
 
 
 def test_what_does_not_fit_is_refused_by_name(dpt, segformer, tmp_path) -> None:
-    with pytest.raises(BadInput, match=r"canny is read by a classical method.*depth, normals"):
+    with pytest.raises(BadInput, match=r"no model estimates canny.*depth, normals"):
         load_estimator("canny", dpt)
     with pytest.raises(BadInput, match=r"type 'segformer', which does not estimate depth.*dpt"):
         load_estimator("depth", segformer)

@@ -91,7 +91,7 @@ def test_the_skeleton_is_drawn_and_hidden_key_points_are_not(people):
 def test_another_kind_and_files_of_unknown_origin_are_refused(people, monkeypatch):
     with pytest.raises(BadInput, match=r"'blazepose', which does not estimate depth.*dpt"):
         estimators.load_estimator("depth", str(people))
-    with pytest.raises(BadInput, match=r"canny is read by a classical method.*scribble"):
+    with pytest.raises(BadInput, match=r"no model estimates canny.*scribble"):
         estimators.load_estimator("canny", str(people))
     monkeypatch.setattr(blazepose.files, "sha256_of_file", lambda path: "0" * 64)
     with pytest.raises(BadFile, match=r"is not the file of the published package"):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tests.support import Recorder
 
+import graftwerk
 from graftwerk.cli.images import retained_lines
 from graftwerk.commands import generate
 from graftwerk.controlnet.branch import Shape, make_branch
@@ -133,8 +134,10 @@ def branch(tmp_path, text_pipeline):
     model = load_diffusion(str(text_pipeline), "cpu")
     made = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for join in made.joins:
-            join.weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(1))
+        generator = torch.Generator().manual_seed(1)
+        for weights in made.parameters():
+            if not weights.any():  # of the hint and the joins
+                weights.normal_(0, 0.3, generator=generator)
     folder.mkdir()
     write_controlnet(folder, made, model.unet)
     return folder
@@ -162,6 +165,10 @@ def test_two_controls_of_a_kind_are_measured_each(
     assert (first.kind, second.kind) == ("canny", "canny")
     assert (first.value, first.chance) != (second.value, second.chance)
     assert set(report.pictures[0].kept) == {"canny", "canny 2"}
+    lines = retained_lines(report)
+    assert [Path(line.split(" of ")[1].split(" (weight")[0]).name for line in lines] == [
+        "0.png", "1.png",
+    ]  # fmt: skip
     turned = measured(*reversed(files)).controls  # their outputs are added, in any order
     assert [one.value for one in turned] == pytest.approx([second.value, first.value], abs=0.05)
 
@@ -217,3 +224,67 @@ def test_reuse_says_what_it_costs(tmp_path, captioned_images, text_pipeline, bra
     assert twice.controls[0].reused == pytest.approx(sum(few) / 4)
     assert "reuse costs" in "\n".join(retained_lines(twice))
     assert drawn(4, check=False).controls[0].anew is None
+
+
+def test_a_custom_branch_reads_any_image_as_it_is(
+    tmp_path, captioned_images, text_pipeline, branch
+):
+    """The same branch draws the same image from a map, named by its condition or as custom."""
+    pixels = np.asarray(Image.open(captioned_images / "0.png").convert("RGB"))
+    edges = tmp_path / "edges.png"
+    graftwerk.conditions.canny(pixels).save(edges)
+
+    def drawn(kind, file, **more):
+        request = Generate(
+            model=str(text_pipeline),
+            control=[f"{kind}={file}"],
+            branch=[f"{kind.removesuffix('-map')}={branch}"],
+            count=1,
+            steps=2,
+            out=tmp_path / "out",
+            device="cpu",
+            **more,
+        )
+        return generate.run_generate(request, Silent())
+
+    named, custom = drawn("canny-map", edges), drawn("custom", edges)
+    images = [np.asarray(Image.open(one.pictures[0].path)) for one in (named, custom)]
+    assert np.array_equal(*images)
+    assert custom.controls[0].value is None and custom.pictures[0].kept == {}
+    assert "fidelity to custom (weight 1): not measured" in "\n".join(retained_lines(custom))
+    photo = drawn("custom", captioned_images / "0.png")
+    assert not np.array_equal(np.asarray(Image.open(photo.pictures[0].path)), images[0])
+    with pytest.raises(BadInput, match="--best-of"):
+        drawn("custom", edges, best_of=2)
+
+
+def test_a_grid_of_weights(tmp_path, captioned_images, text_pipeline, branch):
+    def drawn(options, **more):
+        request = Generate(
+            model=str(text_pipeline),
+            control=[f"canny={captioned_images / '0.png'}{options}"],
+            branch=[f"canny={branch}"],
+            count=1,
+            steps=4,
+            out=tmp_path / "out",
+            device="cpu",
+            **more,
+        )
+        report = generate.run_generate(request, Silent())
+        return [Image.open(one.path).tobytes() for one in report.pictures]
+
+    cells = drawn("@0-.5", grid=["control-weight=0|.5|soft"])
+    assert len(set(cells)) == 3
+    assert cells == [drawn(f":{weight}@0-.5")[0] for weight in ("0", ".5", "soft")]
+    with pytest.raises(BadInput, match="weight 99"):
+        drawn("", grid=["control-weight=1,99"])
+
+
+def test_a_custom_branch_from_python(text_pipeline, branch, captioned_images):
+    with pytest.raises(BadInput, match="'custom' for none of these"):
+        graftwerk.ControlNet(branch)
+    pipe = graftwerk.Pipeline(str(text_pipeline), device="cpu")
+    control = graftwerk.ControlNet(branch, "custom")(captioned_images / "0.png")
+    steered = pipe.with_(control).generate("", n=1, steps=2, seed=0)
+    free = pipe.generate("", n=1, steps=2, seed=0)
+    assert not np.array_equal(np.asarray(steered.images[0]), np.asarray(free.images[0]))

@@ -34,6 +34,14 @@ NOT_POSSIBLE = [
     ({"cfg_interval": "5:1"}, BadInput, "interval '5:1'"),
     ({"guide_interval": "5:1"}, BadInput, "interval '5:1'"),
     ({"best_of": 2}, BadInput, "--best-of"),
+    ({"lora": ["missing"]}, BadFile, "there is no LoRA 'missing'"),
+    ({"lora": ["HERE"]}, BadFile, "is not a LoRA"),
+    ({"lora": ["missing:1e9"]}, BadInput, "from -100 to 100"),
+    ({"region": ["a cube=left.png"]}, BadInput, "not PROMPT#MASK"),
+    ({"grid": ["strength=.2,.5"]}, BadInput, "Add --init IMAGE"),
+    ({"control": ["canny=HERE"], "branch": ["canny=missing"]}, BadFile, "no control branch"),
+    ({"control": ["depth=HERE"], "estimator": ["depth=missing"]}, BadFile, "Name blazepose, hed"),
+    ({"from_": "HERE"}, BadFile, "has no request|contains no request"),
 ]
 
 
@@ -56,7 +64,9 @@ def test_what_is_refused_at_once(no_network, tmp_path, changes, error, message):
     black = tmp_path / "black.png"
     Image.new("L", (64, 64)).save(black)
     written = {
-        name: [entry.replace("HERE", str(here)).replace("BLACK", str(black)) for entry in value]
+        name: here
+        if value == "HERE"
+        else [entry.replace("HERE", str(here)).replace("BLACK", str(black)) for entry in value]
         if isinstance(value, list)
         else value
         for name, value in changes.items()
@@ -85,6 +95,23 @@ def test_what_invert_refuses_at_once(no_network, tmp_path, changes, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": ["missing.png"]}, "missing.png"),
+        ({"class_": "dragon"}, "dragon"),
+        ({"real": "HERE"}, "1 image; 40 are needed"),
+    ],
+)
+def test_what_guide_check_refuses_at_once(no_network, tmp_path, changes, message):
+    Image.linear_gradient("L").save(tmp_path / "here.png")
+    request = {"images": [str(tmp_path / "here.png")], **changes}
+    if "real" in changes:
+        request["real"] = tmp_path
+    with pytest.raises(BadInput, match=message):
+        generate.run_guide_check(graftwerk.GuideCheck(**request), Silent())
+
+
 def test_a_folder_that_was_there_stays(no_network, tmp_path):
     with pytest.raises(BadInput):
         generate.run_generate(graftwerk.Generate(eta=0.5, out=tmp_path), Silent())
@@ -101,6 +128,8 @@ from graftwerk.commands.generate import run_generate as run
 for bad in (
     dict(guide=["class=dragon:1"]), dict(control=["canny=missing.png"]), dict(width=100),
     dict(sampler="foo"), dict(cfg_interval="5:1"), dict(control=["foo=x"]),
+    dict(lora=["missing"]), dict(lora=["x:1e9"]), dict(region=["a cube=left.png"]),
+    dict(grid=["strength=.2"]),
 ):
     try:
         run(Generate(out={str(tmp_path / "out")!r}, **bad), Silent())

@@ -56,11 +56,22 @@ def test_around_an_image(ask, tmp_path):
     assert pixels(report.grid[0].pictures[0]) != pixels(origin.path)
 
 
+def test_a_grid_of_guide_scales(tmp_path):
+    def drawn(scale, **more):
+        request = graftwerk.Generate(
+            guide=[f"class=red cube:{scale}"], count=1, steps=3, out=tmp_path / "out", **more
+        )
+        return [pixels(one.path) for one in run_generate(request, Silent()).pictures]
+
+    assert drawn("0", grid=["guide-scale=0,8"]) == drawn("0") + drawn("8")
+
+
 @pytest.mark.parametrize(
     ("grid", "error", "message"),
     [
         (["cfg"], BadInput, "cfg=1,3,5"),
         (["lora=a,b"], UnknownName, "option of a grid"),
+        (["lora-scale=0,1"], BadInput, "varies one --lora; there are 0"),
         (["cfg=1,2", "cfg=3"], BadInput, "given twice"),
         (["steps=1,x"], BadInput, "steps 'x'"),
         (["steps=" + ",".join(map(str, range(1, 102)))], BadInput, "101 cells"),

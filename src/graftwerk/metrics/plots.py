@@ -403,6 +403,10 @@ def _wrapped(title: str, width: Number) -> list[str]:
     return lines
 
 
+def _widest(labels: Sequence[str]) -> int:
+    return math.ceil(max((text_width(label, 13) for label in labels), default=0))
+
+
 def image_sheet(
     tiles: Sequence["Image | UInt8[np.ndarray, 'h w 3']"],
     columns: int,
@@ -432,18 +436,15 @@ def image_sheet(
 
     images = [tile if isinstance(tile, Image.Image) else Image.fromarray(tile) for tile in tiles]
 
-    def widest(labels: Sequence[str]) -> int:
-        return math.ceil(max((text_width(label, 13) for label in labels), default=0))
-
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
     widths = [image.width for image in images]
-    wide = max([*widths, widest(below), widest(above)], default=1)
+    wide = max([*widths, _widest(below), _widest(above)], default=1)
     if wide > max(widths, default=1):
         gap = max(gap, 16)  # labels touch each other sooner than images
     high = max((image.height for image in images), default=1)
     edge = gap if border else 0
-    side = edge + (widest(left) + max(gap, 8) if left else 0)
+    side = edge + (_widest(left) + max(gap, 8) if left else 0)
     width = side + columns * (wide + gap) - gap + edge
     lines = _wrapped(title, width - 2 * gap)
     top = edge + 24 * len(lines) + (20 if above else 0)

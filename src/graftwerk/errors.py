@@ -140,8 +140,14 @@ def guess_of(received: str, names: Iterable[str]) -> str:
 
     >>> guess_of("imagnet", ["imagenet", "hed"])
     'Did you mean imagenet? '
+    >>> guess_of("canny", ["builtin/blocks-canny", "builtin/blocks-depth"])
+    'Did you mean builtin/blocks-canny? '
     """
-    near = get_close_matches(received, list(names), n=3)
+    names = list(names)
+    ends = [name for name in names if received and name.endswith((f"/{received}", f"-{received}"))]
+    if len(ends) == 1:
+        return f"Did you mean {ends[0]}? "
+    near = get_close_matches(received, names, n=3)
     last = received.rpartition("/")[2]  # names that share only `builtin/` are not near
     near = [name for name in near if get_close_matches(last, [name.rpartition("/")[2]])]
     return f"Did you mean {' or '.join(near)}? " if near else ""

@@ -63,7 +63,8 @@ def named_targets(network: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         fitting = [path for path in candidates if f".{path}".endswith(f".{name}")]
         if not fitting:
-            kinds = list(dict.fromkeys(path.rpartition(".")[2] for path in candidates))
+            last = dict.fromkeys(path.rpartition(".")[2] for path in candidates)
+            kinds = [name for name in last if not name.isdigit()]
             raise BadInput(
                 f"no layer of {type(network).__name__} is named {name!r}.",
                 f"Its layers: {few(kinds, _SHOWN)}.",

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from ..errors import BadInput
+from ..errors import BadInput, shown
 from .images import TRANSPARENT, OpenedImage, convert_image, open_image
 from .raw import sha256
 
@@ -35,8 +35,9 @@ def opened(given: ImageLike, *, depth: bool = False) -> OpenedImage:
     """Return an image in RGB, with notes of what was converted.
 
     Args:
-        given: a file, a Pillow image, or an array or tensor [h w] or [h w 3] of whole numbers from
-            0 to 255 or of floats from 0 to 1; a tensor may be [3 h w] too.
+        given: a file, a Pillow image, or an array or tensor [h w], [h w 3] or [h w 4] (with
+            transparency, put on white) of whole numbers from 0 to 255 or of floats from 0 to 1; a
+            tensor may be [3 h w] too.
         depth: whether it is a depth map; see `data.images.open_image`.
 
     Raises:
@@ -45,6 +46,11 @@ def opened(given: ImageLike, *, depth: bool = False) -> OpenedImage:
     """
     if isinstance(given, str | Path):
         return open_image(str(given), depth=depth)
+    if not isinstance(given, Image.Image | Array):
+        raise BadInput(
+            f"{shown(given)} is not an image.",
+            "Pass a path, a Pillow image, or an array [height, width, 3].",
+        )
     image = given if isinstance(given, Image.Image) else Image.fromarray(as_bytes(given))
     return convert_image(image, depth=depth)
 
@@ -86,20 +92,21 @@ def _values_of(given: Any) -> np.ndarray:
 
 
 def as_bytes(given: Any) -> np.ndarray:
-    """Return an array [h w] or [h w 3] of bytes.
+    """Return an array [h w], [h w 3] or [h w 4] of bytes.
 
     Raises:
         BadInput: it cannot be one.
     """
     values = _values_of(given)
-    if hasattr(given, "detach") and values.ndim == 3 and values.shape[0] in {1, 3}:
+    if hasattr(given, "detach") and values.ndim == 3 and values.shape[0] in {1, 3, 4}:
         values = np.moveaxis(values, 0, -1)
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
-    if values.ndim not in {2, 3} or (values.ndim == 3 and values.shape[-1] != 3) or not values.size:
+    colors = values.shape[2:]
+    if values.ndim not in {2, 3} or colors not in {(), (3,), (4,)} or not values.size:
         raise BadInput(
             f"an array of shape {values.shape} is not an image.",
-            "Give [height, width] or [height, width, 3].",
+            "Give [height, width], [height, width, 3], or 4 with transparency.",
         )
     if values.dtype == np.uint8:
         return values

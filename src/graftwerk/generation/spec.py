@@ -150,6 +150,9 @@ def parse_region(entry: str) -> tuple[str, str]:
         BadInput: it has another form.
     """
     prompt, _, mask = entry.rpartition("#")
+    first, _, rest = entry.partition("#")
+    if Path(rest).is_file():  # whose name may hold a # too
+        prompt, mask = first, rest
     if not prompt.strip() or not mask:
         raise BadInput(f"--region {entry!r} is not PROMPT#MASK.", 'Write "a red cube#left.png".')
     return prompt.strip(), mask

@@ -30,12 +30,13 @@ def validate(request: Generate, *, from_record: bool = False) -> parsed.Generati
     for lora in loras:
         lora_file(lora.folder)  # refuses what is none
     named = [parsed.parse_region(entry) for entry in request.region]
+    masks = [(prompt, controlling.read_mask(path)) for prompt, path in named]
     init = None if request.init is None else controlling.read_named(request.init)
     mask = None if request.inpaint is None else controlling.read_mask(request.inpaint)
     grid = parsed.parse_grid(request.grid).cells(request) if request.grid else []
     for _, cell in grid:
         parsed.options_of(cell, init, mask)
-    regions = tuple(_read_region(prompt, path) for prompt, path in named)
+    regions = tuple(_region(prompt, one) for prompt, one in masks)
     options = parsed.options_of(request, init, mask, regions)
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
@@ -123,10 +124,9 @@ def _read_guide(guide: parsed.Guide, request: Generate) -> parsed.Guide:
     return parsed.read_guide(guide)
 
 
-def _read_region(prompt: str, path: str) -> parsed.Region:
+def _region(prompt: str, mask: controlling.NamedImage) -> parsed.Region:
     from ..controlnet.inputs import mask_of  # imports PyTorch, but loads no network
 
-    mask = controlling.read_mask(path)
     mask_of([mask], mask.image.size, "cpu")  # refuses one that is black
     return parsed.Region(prompt, mask)
 

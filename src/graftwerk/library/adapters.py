@@ -199,6 +199,13 @@ class _Guide(_Adapter):
     name, socket, _field = "gradient", "score", "guides"
 
 
+def _words(what: str, given: object) -> None:
+    """Refuse anything but a text with words in it as what a guide aims at."""
+    if not isinstance(given, str) or not given.strip():
+        empty = "empty" if isinstance(given, str) else shown(given)
+        raise BadInput(f"the {what} of a guide is {empty}.", "Say what the images should show.")
+
+
 class _ModelGuide(_Guide):
     """A guide that evaluates a model: `class=`, `text=` or `image=` of the command line."""
 
@@ -254,6 +261,9 @@ class ClassGuide(_ModelGuide):
         Raises:
             BadInput: a scale or interval that is not possible.
         """
+        _words("class", label)
+        if isinstance(labels, str):
+            raise BadInput(f"labels {labels!r} is a single text.", f"Write labels=[{labels!r}].")
         settings = Settings(model, tuple(labels), "", interval, plain)
         super().__init__(requested.Guide("class", label, scale), settings, [model])
 
@@ -287,10 +297,7 @@ class TextGuide(_ModelGuide):
         Raises:
             BadInput: a scale or interval that is not possible.
         """
-        if not text.strip():
-            raise BadInput(
-                "the sentence of a guide is empty.", "Describe what the images should show."
-            )
+        _words("sentence", text)
         settings = Settings("", (), encoder, interval, plain)
         super().__init__(requested.Guide("text", text, scale), settings, [encoder])
 

@@ -439,6 +439,8 @@ def _options(
             'Write regions={"a red cube": mask}.',
         )
     chosen = {name: value for name, value in options.items() if value is not None}
+    if isinstance(interval := chosen.get("cfg_interval"), tuple | list):
+        chosen["cfg_interval"] = ":".join(map(str, interval))
     values = {"model": model, "prompt": prompt, "count": n, **chosen}
     return options_of(
         checked(Generate, **values, names={"count": "n"}),

@@ -437,11 +437,10 @@ def image_sheet(
     images = [tile if isinstance(tile, Image.Image) else Image.fromarray(tile) for tile in tiles]
 
     columns = max(1, min(columns, len(images)))
-    rows = -(-len(images) // columns)
-    widths = [image.width for image in images]
-    wide = max([*widths, _widest(below), _widest(above)], default=1)
-    if wide > max(widths, default=1):
-        gap = max(gap, 16)  # labels touch each other sooner than images
+    rows = math.ceil(len(images) / columns)
+    widest = max((image.width for image in images), default=1)
+    wide = max(widest, _widest(below), _widest(above))
+    gap = max(gap, 16 if wide > widest else 0)  # labels touch each other sooner than images
     high = max((image.height for image in images), default=1)
     edge = gap if border else 0
     side = edge + (_widest(left) + max(gap, 8) if left else 0)
@@ -454,19 +453,19 @@ def image_sheet(
     for location, line in enumerate(lines):
         pen.text((gap, gap + 24 * location), line, fill=INK, font_size=_TITLE)
     for column, label in enumerate(above[:columns]):
-        middle = side + column * (wide + gap) + wide / 2
-        pen.text((middle, top - 18), label, fill=INK, font_size=13, anchor="ma")
+        x = side + column * (wide + gap) + wide // 2
+        pen.text((x, top - 18), label, fill=INK, font_size=13, anchor="ma")
     for row, label in enumerate(left[:rows]):
-        middle = top + row * down + high / 2
-        pen.text((edge, middle), label, fill=INK, font_size=13, anchor="lm")
+        y = top + row * down + high // 2
+        pen.text((edge, y), label, fill=INK, font_size=13, anchor="lm")
     for location, image in enumerate(images):
         row, column = divmod(location, columns)
         x, y = side + column * (wide + gap), top + row * down
         inset = (high - image.height) // 2
         sheet.paste(image.convert("RGB"), (x + (wide - image.width) // 2, y + inset))
         if below:
-            middle = x + wide / 2
-            pen.text((middle, y + high + 3), below[location], fill=SOFT, font_size=13, anchor="ma")
+            x += wide // 2
+            pen.text((x, y + high + 3), below[location], fill=SOFT, font_size=13, anchor="ma")
     return sheet
 
 

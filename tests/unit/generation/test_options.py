@@ -14,7 +14,7 @@ from graftwerk.cli.main import main
 from graftwerk.conditions.fidelity import looks_finished
 from graftwerk.controlnet.spec import parse_control
 from graftwerk.errors import BadInput, BadValue
-from graftwerk.generation.spec import parse_lora
+from graftwerk.generation.spec import parse_lora, parse_region
 from graftwerk.requests.base import require_effect
 from graftwerk.requests.generate import NEEDS
 
@@ -133,3 +133,9 @@ def test_a_lora_of_something_else_is_named(text_pipeline, tmp_path) -> None:
     manifest.write_bundle(tmp_path / "adapted", "policy", "builtin/policy", "0" * 64, {})
     with pytest.raises(BadInput, match="It holds a fitted robot policy"):
         gw.Pipeline(text_pipeline, device="cpu").with_(gw.Lora(tmp_path / "adapted"))
+
+
+def test_the_mask_of_a_region_may_have_a_number_sign_in_its_name(tmp_path):
+    (tmp_path / "left#1.png").write_bytes(b"")
+    assert parse_region(f"a cube#{tmp_path}/left#1.png") == ("a cube", f"{tmp_path}/left#1.png")
+    assert parse_region("a cube #2#left.png") == ("a cube #2", "left.png")

@@ -48,6 +48,11 @@ UNTYPED = {
     'gw.Guide("abc", 3.0)': "'abc' is not a function",
     'gw.Guide(print, 3.0, reads="pixels")': "reads 'pixels' is not known",
     'gw.guided(print, print, "3")': "scale '3' is not valid",
+    "gw.TextGuide(None, 3.0)": "the sentence of a guide is None",
+    "gw.ClassGuide(None, 3.0)": "the class of a guide is None",
+    'gw.ClassGuide("cat", 3.0, labels="cat")': "Write labels=['cat']",
+    "gw.ImageGuide(None, 3.0)": "None is not an image",
+    'gw.ControlNet("builtin/blocks-canny")(3)': "3 is not an image",
 }
 
 
@@ -59,3 +64,14 @@ def test_other_types_are_refused_where_no_test_checks_types():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for line, words in zip(done.stdout.splitlines(), UNTYPED.values(), strict=True):
         assert words in line
+
+
+def test_an_array_with_transparency_is_put_on_white_and_an_interval_may_be_a_pair(pipe):
+    clear = np.zeros((64, 64, 4), np.uint8)
+    white = np.full((64, 64, 3), 255, np.uint8)
+    options = {"n": 1, "steps": 2, "strength": 0.0}
+    images = [pipe.generate(init=one, **options).images[0] for one in (clear, white)]
+    assert np.array_equal(*map(np.asarray, images))
+    pair = pipe.generate("a red cube", n=1, steps=2, cfg_interval=(1, 5)).images[0]
+    text = pipe.generate("a red cube", n=1, steps=2, cfg_interval="1:5").images[0]
+    assert np.array_equal(np.asarray(pair), np.asarray(text))

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..text_safety import counted, printable
-from .format import dim, table
+from .format import dim, place, table
 
 if TYPE_CHECKING:
     from ..blocks.results import RecipeEvaluation, RecipeList, RecipeResult
@@ -178,7 +178,7 @@ def check_table(verdicts: "list[reports.ImageVerdict]") -> list[str]:
     rows = []
     for image in verdicts:
         predicted = {w.name: f"{w.reading:.2f}{'' if w.agrees else ' !'}" for w in image.witnesses}
-        row = [printable(image.path), image.verdict, f"{image.strangeness:.2f}"]
+        row = [place(image.path), image.verdict, f"{image.strangeness:.2f}"]
         rows.append([*row, *(predicted.get(name, "") for name in names)])
     return table(["image", "verdict", "strangeness", *names], rows)
 

@@ -397,7 +397,7 @@ def _verdict(
     there = seen if seen is not None else (chance is None or chance >= _SURE)
     verdict: Verdict = "real" if there else "not the class"
     if strangeness > LIMIT:
-        fooled = chance is not None and chance >= _SURE
+        fooled = chance is not None and chance >= _SURE and not seen
         verdict = "adversarial" if fooled else "strange"
     return ImageVerdict(
         path=path, verdict=verdict, strangeness=strangeness, witnesses=realism_check

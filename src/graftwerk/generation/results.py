@@ -29,8 +29,8 @@ class ImageVerdict(Report):
     path: str = Field(description="the image")
     verdict: Verdict = Field(
         description="real: like real images, and the judge sees the class; not the class: like "
-        "real images without it; adversarial: the guide sees the class in what is not like real "
-        "images; strange: neither like real images nor of the class; no verdict: nothing speaks "
+        "real images without it; adversarial: the guide, but no judge, sees the class in what is "
+        "not like real images; strange: not like real images otherwise; no verdict: nothing speaks "
         "against it, but the realism check failed its self-test"
     )
     strangeness: float = Field(

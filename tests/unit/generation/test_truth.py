@@ -17,7 +17,13 @@ from graftwerk.conditions.base import shuffled
 from graftwerk.conditions.kinds import condition_named
 from graftwerk.diffusion.guidance import GuidanceTrace, Term
 from graftwerk.diffusion.pipeline import load_diffusion
-from graftwerk.generation.authenticity import LIMIT, fakes_of, is_possible, open_realism_check
+from graftwerk.generation.authenticity import (
+    LIMIT,
+    _verdict,
+    fakes_of,
+    is_possible,
+    open_realism_check,
+)
 from graftwerk.generation.guidance_report import GradientTraces
 from graftwerk.generation.provenance import Record, write_png
 from graftwerk.generation.spec import options_of
@@ -244,3 +250,20 @@ def test_what_lost_is_printed(tmp_path):
     term = Term("a", lambda x, sigma: torch.zeros(len(x)), 1.0)
     lines = guide_lines(report.model_copy(update={"guides": traces.reports([term], 2.0)}))
     assert lines[1].strip() == "the prompt (--cfg 2) was stronger than this guide: lower --cfg"
+
+
+@pytest.mark.parametrize(
+    ("strangeness", "chance", "seen", "verdict"),
+    [
+        (2.0, 0.99, False, "adversarial"),
+        (2.0, 0.99, None, "adversarial"),  # no judge to ask
+        (2.0, 0.99, True, "strange"),  # the class is there: nobody was fooled
+        (2.0, 0.2, False, "strange"),
+        (1.0, 0.99, True, "real"),
+        (1.0, 0.99, False, "not the class"),
+        (1.0, 0.2, None, "not the class"),
+    ],
+)
+def test_only_what_fools_the_guide_alone_is_adversarial(strangeness, chance, seen, verdict):
+    found = _verdict("a.png", strangeness, {"spectrum": strangeness}, chance, seen)
+    assert found.verdict == verdict

@@ -1,7 +1,7 @@
 """Generate images with a frozen diffusion model and adapters that steer it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -41,11 +41,11 @@ PipelineAdapter: TypeAlias = "Adapter[Pipeline]"
 
 @dataclass(frozen=True, eq=False)
 class GeneratedImages:
-    """Result of `Pipeline.generate`.
+    """Result of `Pipeline.generate`: a sequence of images, with what is known of them.
 
     >>> import graftwerk as gw
     >>> found = gw.Pipeline("builtin/blocks").generate("a red cube", n=1, steps=2)
-    >>> len(found), found.images[0].size
+    >>> len(found), found[0].size
     (1, (64, 64))
 
     Attributes:
@@ -85,6 +85,12 @@ class GeneratedImages:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __iter__(self) -> "Iterator[Image]":
+        return iter(self.images)
+
+    def __getitem__(self, number: int) -> "Image":
+        return self.images[number]
 
     def __repr__(self) -> str:
         report = self.report

@@ -25,6 +25,7 @@ def test_images_and_report(pipe, tmp_path):
     assert made.latents.shape == (3, 4, 8, 8)
     report = made.report
     assert (report.prompt, report.steps, report.fingerprint) == ("a red cube", 2, pipe.fingerprint)
+    assert list(made) == made.images and made[-1] is made.images[2]
     assert repr(made).startswith("GeneratedImages(3 of 16 x 16 pixels, 'a red cube'")
     assert made._repr_html_().startswith('<img alt="a red cube" src="data:image/png;base64,')
     paths = made.save(tmp_path / "out")

@@ -1,13 +1,15 @@
-"""Forecasters around others: intervals are calibrated, the effect of covariates is removed.
+"""Forecasters around others: corrected by their own earlier errors, or for covariates.
 
-Prediction intervals are calibrated by the model's own errors in the same history.
-
-A model trained on other series may be overconfident. It therefore also forecasts from a few
-earlier origins of the history, and its intervals are scaled to reach their nominal coverage there
-(as in split conformal prediction); with few origins they change little.
+A model trained on other series may be overconfident, or miss what a simple forecast would not: that
+this series is a straight line. It therefore also forecasts from a few earlier origins of the
+history. Its median is combined with the simple forecasts by their errors there, and its intervals
+are scaled to reach their nominal coverage (as in split conformal prediction). With few origins,
+both change little.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -15,20 +17,56 @@ from numpy.typing import NDArray
 
 from ..errors import BadInput
 from ..text_safety import counted
-from .forecasters import Forecaster, History, Quantiles
+from .candidates import seasonal_scale
+from .forecasters import FloatArray, Forecaster, History, Quantiles
 
 _MOMENTS = 8  # maximum number of earlier origins
-_LEAST = 12  # values before an origin
+_FEWEST = 4  # values before an origin
+_LEAST = 12  # the same, for the intervals
 _DOUBT = 2.0  # weight of a scale of 1, in origins
 # errors from one origin resemble each other; counted as so many independent ones, the intervals
 # reach their nominal coverage on generated series (bench/forecast.py --generated)
 _INDEPENDENT = 4
 _NARROWEST, _WIDEST = 0.5, 3.0
 _SHARE, _LOW, _HIGH = 0.8, 0.1, 0.9
+# Each forecast's weight is its mean error, plus a little, to this negative power; the model's own
+# counts as that of so many. Chosen on the same generated series.
+_POWER, _OWN, _LITTLE = 6.0, 8.0, 0.02
+
+
+@runtime_checkable
+class Simple(Protocol):
+    """A forecaster that also knows simple forecasts."""
+
+    def simple(self, history: History, leads: int) -> FloatArray:
+        """Return them, [forecasts, leads]."""
+        ...
+
+
+def _simple_of(forecaster: Forecaster, history: History, leads: int) -> FloatArray:
+    if isinstance(forecaster, Simple):
+        return forecaster.simple(history, leads)
+    return np.zeros((0, leads))
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """A forecast from an earlier origin, and what came.
+
+    Attributes:
+        quantiles: of the model, [leads, levels].
+        medians: of the model, and the simple forecasts, [1 + forecasts, leads].
+        long: whether there were values enough before it to measure intervals by.
+    """
+
+    quantiles: FloatArray
+    medians: FloatArray
+    actual: FloatArray
+    long: bool
 
 
 class Calibrated:
-    """A forecaster whose intervals are scaled by its own earlier errors.
+    """A forecaster whose median and intervals are corrected by its own earlier errors.
 
     Args:
         forecaster: the forecaster to calibrate; one without intervals is left unchanged.
@@ -51,29 +89,64 @@ class Calibrated:
         ]
         if not earlier:
             return found
-        before = iter(self._forecaster.forecast(earlier, leads))
-        middle = self.levels.index(0.5)
+        before = zip(earlier, self._forecaster.forecast(earlier, leads), strict=True)
         for number, (one, some) in enumerate(zip(histories, places, strict=True)):
-            ratios = [
-                self._ratios(next(before), one.values[place : place + leads]) for place in some
+            made = [
+                self._earlier(*next(before), one.values[place : place + leads]) for place in some
             ]
-            center = found[number, :, middle, None]
-            found[number] = center + (found[number] - center) * _factor(ratios)
+            found[number] = self._corrected(found[number], one, made)
         return found
 
+    def _medians(self, quantiles: FloatArray, history: History) -> FloatArray:
+        middle = quantiles[:, self.levels.index(0.5)]
+        return np.vstack([middle, _simple_of(self._forecaster, history, len(quantiles))])
+
+    def _earlier(self, history: History, quantiles: FloatArray, actual: FloatArray) -> _Earlier:
+        long = len(history.values) >= _LEAST
+        return _Earlier(quantiles, self._medians(quantiles, history), actual, long)
+
+    def _corrected(
+        self, quantiles: FloatArray, history: History, earlier: Sequence[_Earlier]
+    ) -> FloatArray:
+        unit = seasonal_scale(history.values, history.season) or 1.0
+        ratios = []
+        for number, one in enumerate(earlier):
+            # by weights from the other origins, so that these are errors of new values
+            center = (
+                _weights([*earlier[:number], *earlier[number + 1 :]], unit, len(one.medians))
+                @ one.medians
+            )
+            if one.long:
+                ratios.append(self._ratios(one.quantiles, center, one.actual))
+        medians = self._medians(quantiles, history)
+        center = _weights(earlier, unit, len(medians)) @ medians
+        away = quantiles - quantiles[:, self.levels.index(0.5), None]
+        return np.asarray(center[:, None] + away * _factor(ratios))
+
     def _ratios(
-        self, quantiles: NDArray[np.float64], actual: NDArray[np.float64]
+        self, quantiles: FloatArray, center: FloatArray, actual: FloatArray
     ) -> NDArray[np.float64]:
         """Return errors relative to the half of the interval on their side of the median."""
         low, middle, high = (quantiles[:, self.levels.index(q)] for q in (_LOW, 0.5, _HIGH))
-        half = np.where(actual >= middle, high - middle, middle - low)
-        return np.abs(actual - middle) / np.maximum(half, 1e-12)
+        half = np.where(actual >= center, high - middle, middle - low)
+        return np.abs(actual - center) / np.maximum(half, 1e-12)
 
 
 def _moments(count: int, leads: int) -> list[int]:
     """Return earlier origins, one horizon apart, in the last half of the history."""
-    least = max(_LEAST, count // 2)
+    least = max(_FEWEST, count // 2)
     return [p for n in range(1, _MOMENTS + 1) if (p := count - n * leads) >= least]
+
+
+def _weights(earlier: Sequence[_Earlier], unit: float, count: int) -> Float[np.ndarray, " n"]:
+    """Return the weights of the model and of each simple forecast, whose sum is 1."""
+    weights = np.zeros(count)
+    weights[0] = 1.0
+    if earlier and count > 1:
+        errors = [np.abs(one.medians - one.actual).mean(axis=1) / unit for one in earlier]
+        weights = (np.mean(errors, axis=0) + _LITTLE) ** -_POWER
+        weights[0] *= _OWN
+    return np.asarray(weights / weights.sum())
 
 
 def _factor(ratios: Sequence[NDArray[np.float64]]) -> float:
@@ -94,7 +167,7 @@ def without_effect(
 ) -> Float[np.ndarray, " n"]:
     """Return a series without the linear effect of covariates, in which its season shows."""
     beside = np.stack([column[: len(values)] for column in columns])
-    rest: Float[np.ndarray, " n"] = values - _weights(History(values), beside) @ beside
+    rest: Float[np.ndarray, " n"] = values - _effects(History(values), beside) @ beside
     return rest
 
 
@@ -138,25 +211,33 @@ class WithCovariates:
 
     def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
         """See `Forecaster`; histories must start with the series."""
-        rest, added = [], []
-        for one in histories:
-            count = len(one.values)
-            for name, column in self._covariates.items():
-                if len(column) < count + leads:
-                    raise BadInput(
-                        f"the covariate {name} is known for {max(len(column) - count, 0):,} of the "
-                        f"{counted(leads, 'value')} ahead.",
-                        "Add rows with its coming values and an empty target, or leave it out.",
-                    )
-            beside = np.stack([column[: count + leads] for column in self._covariates.values()])
-            part = _weights(one, beside[:, :count]) @ beside
-            rest.append(History(one.values - part[:count], one.season, one.second))
-            added.append(part[count:, None])
-        found: Quantiles = self._forecaster.forecast(rest, leads) + np.stack(added)
+        parts = [self._part(one, leads) for one in histories]
+        rest = [rest for rest, _ in parts]
+        added = np.stack([added[:, None] for _, added in parts])
+        found: Quantiles = self._forecaster.forecast(rest, leads) + added
         return found
 
+    def simple(self, history: History, leads: int) -> FloatArray:
+        """See `Simple`."""
+        rest, added = self._part(history, leads)
+        return _simple_of(self._forecaster, rest, leads) + added
 
-def _weights(history: History, beside: Float[np.ndarray, "c n"]) -> Float[np.ndarray, " c"]:
+    def _part(self, one: History, leads: int) -> tuple[History, FloatArray]:
+        """Return a history without the covariates' effect, and the effect ahead."""
+        count = len(one.values)
+        for name, column in self._covariates.items():
+            if len(column) < count + leads:
+                raise BadInput(
+                    f"the covariate {name} is known for {max(len(column) - count, 0):,} of the "
+                    f"{counted(leads, 'value')} ahead.",
+                    "Add rows with its coming values and an empty target, or leave it out.",
+                )
+        beside = np.stack([column[: count + leads] for column in self._covariates.values()])
+        part = _effects(one, beside[:, :count]) @ beside
+        return History(one.values - part[:count], one.season, one.second), part[count:]
+
+
+def _effects(history: History, beside: Float[np.ndarray, "c n"]) -> Float[np.ndarray, " c"]:
     lag = history.season if len(history.values) > 2 * history.season else 1
     target = history.values[-_MOST:]
     change = target[lag:] - target[:-lag]

@@ -30,7 +30,16 @@ from ..models.trainable import load_own
 from ..models.transformers import choose_device, load_network
 from ..training.session import Plan
 from ..types import Monitor
-from .candidates import LEADS, PATCH, drift, example, seasonal_naive, seasonal_scale
+from .candidates import (
+    LEADS,
+    LONGEST,
+    PATCH,
+    drift,
+    example,
+    seasonal_naive,
+    seasonal_scale,
+    simple_forecasts,
+)
 from .network import MODEL_TYPE, QUANTILES, SeriesForecaster, as_inputs, pinball
 
 FloatArray = NDArray[np.float64]
@@ -220,6 +229,11 @@ class SeriesModel(NetworkForecaster):
         """See `NetworkForecaster`."""
         found: Tensor = self.network(inputs)
         return found
+
+    def simple(self, history: History, leads: int) -> FloatArray:
+        """Return the simple forecasts that the network weights, [forecasts, leads]."""
+        values = history.values[-LONGEST:]
+        return simple_forecasts(values, history.season, history.second, leads)
 
 
 class LibraryModel(NetworkForecaster):

@@ -20,6 +20,7 @@ GraftError              base class; the command line and the server catch only t
 import errno
 import math
 import os
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Real
@@ -142,11 +143,13 @@ def guess_of(received: str, names: Iterable[str]) -> str:
     'Did you mean imagenet? '
     >>> guess_of("canny", ["builtin/blocks-canny", "builtin/blocks-depth"])
     'Did you mean builtin/blocks-canny? '
+    >>> guess_of("cat", ["tabby", "tiger cat", "catamaran"])
+    'Did you mean tiger cat? '
     """
     names = list(names)
-    ends = [name for name in names if received and name.endswith((f"/{received}", f"-{received}"))]
-    if len(ends) == 1:
-        return f"Did you mean {ends[0]}? "
+    whole = [name for name in names if received in re.split(r"[\W_]+", name)]
+    if whole:
+        return f"Did you mean {' or '.join(sorted(whole, key=len)[:3])}? "
     near = get_close_matches(received, names, n=3)
     last = received.rpartition("/")[2]  # names that share only `builtin/` are not near
     near = [name for name in near if get_close_matches(last, [name.rpartition("/")[2]])]

@@ -30,6 +30,7 @@ _OTHERS = (
 _ENDINGS = frozenset({*DOCUMENTS, *SUFFIXES, *TEXTS, *_OTHERS.split()})
 _LINE_END = re.compile(r"\r\n|\n|\r")  # not the separators inside of lines, such as U+2028
 _STARTS = ("/", "./", "../", "~/")
+_SHOWN = 5  # files of a folder that cannot be read and are named
 
 
 def read_inputs(
@@ -55,15 +56,20 @@ def read_inputs(
 
 
 def list_inputs(values: Sequence[str]) -> list[str]:
-    """Return the inputs, with the images and texts in a folder instead of the folder."""
+    """Return the inputs, and instead of a folder its images or texts, whichever are more."""
     found: list[str] = []
     for value in values:
         if os.path.isdir(value):  # noqa: PTH112
             root = Path(value)
-            found += [str(root / path) for path, _ in list_folder(root) if kind_of(path)]
+            paths = {kind: _of_kind(root, kind) for kind in ("image", "text")}
+            found += paths["image" if len(paths["image"]) >= len(paths["text"]) else "text"]
         else:
             found.append(value)
     return found
+
+
+def _of_kind(root: Path, kind: str) -> list[str]:
+    return [str(root / path) for path, _ in list_folder(root) if kind_of(path) == kind]
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
@@ -124,10 +130,25 @@ def _read_folder(root: Path, requested: ColumnChoice, reader: str) -> Rows:
         )
     guessed = Counter[str]()
     encoding = requested.reading.encoding
-    items = [_item(path, requested.reads, reader, encoding, guessed) for path in paths]
+    found: dict[str, Item] = {}
+    refused = []
+    for path in paths:
+        try:
+            found[path] = _item(path, requested.reads, reader, encoding, guessed)
+            if isinstance(image := found[path], ImageArray):
+                image.decode()
+        except BadInput as error:
+            found.pop(path, None)
+            refused.append(error)
+    if not found:
+        raise refused[0]
     others = len(listed) - len(paths)
     left = [f"{counted(others, 'file')} of other kinds left out"] if others else []
-    return _words(paths, items, tuple(f"{root}: {note}" for note in (*left, *guessed)))
+    left += [f"left out: {error.message}" for error in refused[:_SHOWN]]
+    if len(refused) > _SHOWN:
+        left.append(f"left out: {len(refused) - _SHOWN:,} more that cannot be read")
+    notes = tuple(f"{root}: {note}" for note in (*left, *guessed))
+    return _words(list(found), list(found.values()), notes)
 
 
 def _words(names: list[str], items: list[Item], notes: tuple[str, ...]) -> Rows:
@@ -154,7 +175,8 @@ def _item(
     hint = _hint(reads, reader, exists and is_image_path(value))
     if not exists:
         refuse_missing(value, _ENDINGS, hint)
-        if value.startswith(_STARTS) and not any(letter.isspace() for letter in value):
+        path = value.startswith(_STARTS) or value.endswith("/")
+        if path and not any(letter.isspace() for letter in value):
             raise BadFile(f"{value!r} does not exist.", hint)
         if "text" in reads:
             return value

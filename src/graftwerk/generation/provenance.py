@@ -232,8 +232,9 @@ def stem(request: Generate, fingerprint: str) -> str:
 
 
 def is_sheet(path: str) -> bool:
-    """Whether a file has the name of a contact sheet or grid, as opposed to one image."""
-    return re.fullmatch(r".+-[0-9a-f]{8}-(sheet|grid)\.png", Path(path).name) is not None
+    """Whether a file has the name of a sheet, grid or film strip, as opposed to one image."""
+    name = Path(path).name
+    return re.fullmatch(r".+-([0-9a-f]{8}-(sheet|grid)|[0-9]+-film)\.png", name) is not None
 
 
 def refuse_other(

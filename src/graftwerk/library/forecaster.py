@@ -243,11 +243,13 @@ class Forecaster:
         _require_horizon(horizon, len(values))
         seasons = self.seasons(values, covariates)
         places = self.origins(values, horizon, origins)
+        if np.ptp(values) == 0:
+            raise BadInput("all values are the same.", "There is nothing to test.")
         if not places:
             raise BadInput(
                 f"a history of {len(values):,} values is too short to test forecasts of "
                 f"{horizon:,}.",
-                "Ask for a shorter horizon, or leave the backtest out: --origins 0.",
+                "Ask for a shorter horizon, or leave the backtest out.",
             )
         how = f", {self.method}" if self._tuned is not None else ""
         kernels = {f"{self.model}{how}": self._kernel(self.network, None)}

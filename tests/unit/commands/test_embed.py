@@ -10,6 +10,7 @@ from PIL import Image
 
 import graftwerk
 from graftwerk.commands import search
+from graftwerk.data.inputs import list_inputs
 from graftwerk.errors import BadFile, BadInput, NoRoom, UnknownName
 from graftwerk.models import encoders
 from graftwerk.types import Silent
@@ -154,6 +155,35 @@ def test_a_folder_is_all_that_is_read_in_it(tmp_path, listener):
     made = search.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), listener)
     assert made.vectors == [[4, 0, 0], [5, 4, 9], [5, 4, 9]]
     assert listener.notes == [f"{tmp_path}: 1 file of other kinds left out"]
+
+
+def test_damaged_files_of_a_folder_are_left_out_and_named(tmp_path, listener):
+    (tmp_path / "good.txt").write_text("good")
+    (tmp_path / "empty.txt").write_text(" ")
+    made = search.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), listener)
+    assert made.count == 1
+    assert any("left out" in note and "empty.txt" in note for note in listener.notes)
+    (tmp_path / "good.txt").unlink()
+    with pytest.raises(BadInput, match=r"empty\.txt"):
+        search.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), Silent())
+
+
+def test_a_folder_counts_as_what_most_of_its_files_are(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    (tmp_path / "note.txt").write_text("a note")
+    images = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert list_inputs([str(tmp_path), "x"]) == [*images, "x"]
+    (tmp_path / "other.txt").write_text("another")
+    (tmp_path / "third.txt").write_text("a third")
+    assert list_inputs([str(tmp_path)]) == [
+        str(tmp_path / n) for n in ("note.txt", "other.txt", "third.txt")
+    ]
+
+
+def test_what_ends_in_a_slash_is_a_folder(tmp_path):
+    with pytest.raises(BadFile, match="does not exist"):
+        search.run_embed(graftwerk.Embed(inputs=["photoz/"]), Silent())
 
 
 def test_a_folder_without_what_is_read(photographs, tmp_path, monkeypatch, listener):

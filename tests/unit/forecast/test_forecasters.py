@@ -186,6 +186,36 @@ def test_few_errors_are_a_finite_sample(origins, level):
     assert np.allclose(found[:, 2] - found[:, 1], scale)
 
 
+class WithLine(Fixed):
+    """Also knows the line through the last two values, and a constant that is far off."""
+
+    def simple(self, history, leads):
+        last, before = history.values[-1], history.values[-2]
+        ahead = np.arange(1, leads + 1)
+        return np.stack([last + (last - before) * ahead, np.full(leads, 1e6)])
+
+
+@pytest.mark.parametrize("count", [8, 40])
+def test_the_median_follows_the_simple_forecast_that_was_right_before(count):
+    values = 3 * np.arange(float(count))
+    found = Calibrated(WithLine()).forecast([History(values)], 4)[0]
+    assert found[:, 1] == pytest.approx(3 * (count + np.arange(4.0)), rel=1e-3)
+    assert (found[:, 2] > found[:, 1]).all() and (found[:, 0] < found[:, 1]).all()
+    flat = np.random.default_rng(0).normal(size=count)  # where the last value is the better one
+    left = Calibrated(WithLine()).forecast([History(flat)], 4)[0]
+    assert left[:, 1] == pytest.approx(np.full(4, flat[-1]), abs=0.5)
+    short = Calibrated(WithLine()).forecast([History(values[:6])], 4)[0]  # no earlier origin
+    assert np.array_equal(short[:, 1], np.full(4, values[5]))
+
+
+def test_intervals_are_measured_by_weights_from_other_origins():
+    """One origin alone chooses the weights, so its own error would flatter the intervals."""
+    values = np.concatenate([np.zeros(12), np.arange(1.0, 11.0)])
+    made = Calibrated(WithLine()).forecast([History(values)], 10)[0]
+    model = Calibrated(Fixed()).forecast([History(values)], 10)[0]
+    assert np.allclose(made[:, 2] - made[:, 1], model[:, 2] - model[:, 1])
+
+
 def test_a_covariate_that_makes_the_series_helps():
     beside = np.random.default_rng(0).normal(size=220).cumsum()
     values = 4 * beside[:200] + 0.01 * wave(200)

@@ -23,15 +23,15 @@ from .forecasters import FloatArray, Forecaster, History, Quantiles
 _MOMENTS = 8  # maximum number of earlier origins
 _FEWEST = 4  # values before an origin
 _LEAST = 12  # the same, for the intervals
-_DOUBT = 2.0  # weight of a scale of 1, in origins
+_DOUBT = 2.0  # origins that speak for the model as it is
 # errors from one origin resemble each other; counted as so many independent ones, the intervals
 # reach their nominal coverage on generated series (bench/forecast.py --generated)
 _INDEPENDENT = 4
 _NARROWEST, _WIDEST = 0.5, 3.0
 _SHARE, _LOW, _HIGH = 0.8, 0.1, 0.9
-# Each forecast's weight is its mean error, plus a little, to this negative power; the model's own
-# counts as that of so many. Chosen on the same generated series.
-_POWER, _OWN, _LITTLE = 6.0, 8.0, 0.02
+# Each forecast's weight is its mean error, plus a little, to this negative power, or a smaller one
+# with few origins; the model's own counts as that of so many. Chosen on the same generated series.
+_POWER, _OWN, _LITTLE = 8.0, 8.0, 0.02
 
 
 @runtime_checkable
@@ -144,7 +144,8 @@ def _weights(earlier: Sequence[_Earlier], unit: float, count: int) -> Float[np.n
     weights[0] = 1.0
     if earlier and count > 1:
         errors = [np.abs(one.medians - one.actual).mean(axis=1) / unit for one in earlier]
-        weights = (np.mean(errors, axis=0) + _LITTLE) ** -_POWER
+        power = _POWER * len(earlier) / (len(earlier) + _DOUBT)
+        weights = (np.mean(errors, axis=0) + _LITTLE) ** -power
         weights[0] *= _OWN
     return np.asarray(weights / weights.sum())
 

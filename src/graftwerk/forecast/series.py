@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from ..data.columns import number_of
 from ..data.labels import stands_for_none
-from ..data.tables import AS_FOUND, Reading, Table, is_missing, is_number, read_table
-from ..errors import BadInput
+from ..data.tables import (
+    AS_FOUND,
+    SUFFIXES,
+    Reading,
+    Table,
+    is_missing,
+    is_number,
+    is_table_file,
+    read_table,
+)
+from ..errors import BadFile, BadInput
 from ..text_safety import counted
 from .times import Step, find_step, read_times, shown_time, time_column
 
@@ -73,7 +82,17 @@ def read_series(
         BadInput: a column does not exist, or contains no such series; says what to do.
     """
     known = [name for name in (target, time, *covariates) if name is not None]
+    if path.exists() and not is_table_file(str(path)):
+        raise BadFile(f"{path.name!r} is not a table.", f"Give one: {' '.join(SUFFIXES)}.")
     table = read_table(path, reading, known)
+    if target is not None and time is None and target == time_column(table, None):
+        cells = [cell for cell in table.column(target) if not _is_empty(cell)]
+        if not any(map(is_number, cells)):
+            others = ", ".join(name for name in table.columns if name != target)
+            raise BadInput(
+                f"{target} of {path.name} holds times.",
+                f"Name a column of numbers with --target; there are: {others}.",
+            )
     time = time or time_column(table, target)
     target = target or _only_numbers(table, time)
     for name in covariates:

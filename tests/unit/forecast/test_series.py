@@ -161,6 +161,19 @@ def test_rows_without_times_are_said_to_be_even(write_table):
     assert "no column of times" in " ".join(series.notes)
 
 
+def test_times_as_the_target_name_the_columns_of_numbers(write_table):
+    table = write_table(["date", "a", "b"], [[t, 1, 2] for t in hours(4)])
+    with pytest.raises(BadInput, match=r"date of t\.csv holds times\. .*there are: a, b"):
+        read_series(table, "date")
+
+
+def test_what_is_no_table_is_told_which_there_are(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    for path in (tmp_path, tmp_path / "photo.jpg"):
+        with pytest.raises(BadInput, match=r"is not a table\. Give one: \.csv"):
+            read_series(path, None)
+
+
 def test_several_columns_of_numbers_need_a_target(write_table):
     with pytest.raises(
         BadInput,

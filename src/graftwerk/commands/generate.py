@@ -309,8 +309,8 @@ def _open_images(named: list[str], monitor: Monitor) -> tuple[list[str], "list[I
     own = {names_of(name)[0] for name in named}
     single = [path for path in found if path in own or not provenance.is_sheet(path)] or found
     if len(single) < len(found):
-        left = counted(len(found) - len(single), "sheet or film strip", "sheets or film strips")
-        monitor.note(f"{left} of graft left out")
+        count = len(found) - len(single)
+        monitor.note(f"{counted(count, 'sheet or film strip', 'sheets and film strips')} left out")
     paths, images, notes = [], [], ImageNotes()
     for path in single:
         try:

@@ -85,24 +85,7 @@ def read_series(
     if path.exists() and not is_table_file(str(path)):
         raise BadFile(f"{path.name!r} is not a table.", f"Give one: {' '.join(SUFFIXES)}.")
     table = read_table(path, reading, known)
-    if target is not None and time is None and target == time_column(table, None):
-        cells = [cell for cell in table.column(target) if not _is_empty(cell)]
-        if not any(map(is_number, cells)):
-            others = ", ".join(name for name in table.columns if name != target)
-            raise BadInput(
-                f"{target} of {path.name} holds times.",
-                f"Name a column of numbers with --target; there are: {others}.",
-            )
-    time = time or time_column(table, target)
-    target = target or _only_numbers(table, time)
-    for name in covariates:
-        table.column(name)
-        if name in {target, time}:
-            role = "target" if name == target else "time"
-            raise BadInput(
-                f"{name} is the {role} and cannot be a covariate.",
-                "Name other columns with --covariates.",
-            )
+    time, target = _roles(table, target, covariates, time)
     columns = {name: _numbers(table, name) for name in (target, *covariates)}
     notes = [*table.notes]
     times: list[datetime] = []
@@ -130,6 +113,31 @@ def read_series(
         table=f"{path.name}: {table.dialect}" if table.dialect else path.name,
         notes=tuple(notes),
     )
+
+
+def _roles(
+    table: Table, target: str | None, covariates: Sequence[str], time: str | None
+) -> tuple[str | None, str]:
+    """Return the column of times, if there is one, and the target."""
+    if target is not None and time is None and target == time_column(table, None):
+        cells = [cell for cell in table.column(target) if not _is_empty(cell)]
+        if not any(map(is_number, cells)):
+            others = ", ".join(name for name in table.columns if name != target)
+            raise BadInput(
+                f"{target} of {table.path.name} holds times.",
+                f"Name a column of numbers with --target; there are: {others}.",
+            )
+    time = time or time_column(table, target)
+    target = target or _only_numbers(table, time)
+    for name in covariates:
+        table.column(name)
+        if name in {target, time}:
+            role = "target" if name == target else "time"
+            raise BadInput(
+                f"{name} is the {role} and cannot be a covariate.",
+                "Name other columns with --covariates.",
+            )
+    return time, target
 
 
 def _only_numbers(table: Table, time: str | None) -> str:

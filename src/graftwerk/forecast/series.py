@@ -22,6 +22,7 @@ from ..data.tables import (
     read_table,
 )
 from ..errors import BadFile, BadInput
+from ..folders import hint_for
 from ..text_safety import counted
 from .times import Step, find_step, read_times, shown_time, time_column
 
@@ -83,7 +84,8 @@ def read_series(
     """
     known = [name for name in (target, time, *covariates) if name is not None]
     if path.exists() and not is_table_file(str(path)):
-        raise BadFile(f"{path.name!r} is not a table.", f"Give one: {' '.join(SUFFIXES)}.")
+        hint = hint_for(path, f"Give one: {' '.join(SUFFIXES)}.")
+        raise BadFile(f"{path.name!r} is not a table.", hint)
     table = read_table(path, reading, known)
     time, target = _roles(table, target, covariates, time)
     columns = {name: _numbers(table, name) for name in (target, *covariates)}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from ..errors import BadFile
 from ..folders import hint_for
+from ..models.checkpoint import PICKLES
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # of peft
 PIPELINE_WEIGHTS = "pytorch_lora_weights.safetensors"  # of diffusers
-_PICKLES = {".bin", ".pt", ".pth", ".ckpt"}
 _HINT = "Name a .safetensors file, or a folder of `graft lora train`, peft or diffusers."
 
 
@@ -26,7 +26,7 @@ def lora_file(path: Path) -> Path | None:
     found = sorted(path.glob("*.safetensors"))
     named = [file for file in found if file.name == PIPELINE_WEIGHTS] or found
     if not named:
-        pickles = [file for file in sorted(path.iterdir()) if file.suffix in _PICKLES]
+        pickles = [file for file in sorted(path.iterdir()) if file.suffix in PICKLES]
         if pickles:
             return _single(pickles[0])
         raise BadFile(f"{str(path)!r} holds no LoRA.", hint_for(path, _HINT))
@@ -40,7 +40,7 @@ def lora_file(path: Path) -> Path | None:
 def _single(path: Path) -> Path:
     if path.suffix == ".safetensors":
         return path
-    if path.suffix in _PICKLES:
+    if path.suffix in PICKLES:
         raise BadFile(
             f"{path} is not a safetensors file; other formats can run code when they are read.",
             "Convert it where you trust it: safetensors.torch.save_file(torch.load(FILE, "

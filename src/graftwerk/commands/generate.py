@@ -310,7 +310,8 @@ def _open_images(named: list[str], monitor: Monitor) -> tuple[list[str], "list[I
     single = [path for path in found if path in own or not provenance.is_sheet(path)] or found
     if len(single) < len(found):
         count = len(found) - len(single)
-        monitor.note(f"{counted(count, 'sheet or film strip', 'sheets and film strips')} left out")
+        words = ("contact sheet or film strip", "contact sheets or film strips")
+        monitor.note(f"{counted(count, *words)} left out")
     paths, images, notes = [], [], ImageNotes()
     for path in single:
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import BadFile, BadInput
+from ..models.checkpoint import PICKLES
 from ..models.hub import BUILTIN, builtin_folder, require_condition
 from ..requests.base import DEFAULT_PIPELINE
 from ..requests.generate import Generate
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"  # the condition of any other branch: an image that it reads as it is
 _LARGEST = 10.0  # weight
-_PICKLES = {".pth", ".pt", ".ckpt", ".bin"}
 # Weight of each connection of a branch, from the outermost skip to the middle block; "soft":
 # falling outwards, as the control modes have it for all controls.
 Blocks = tuple[float, ...] | Literal["soft"]
@@ -54,11 +54,6 @@ class ControlSpec:
     last: float = 1.0
     masks: tuple[Path, ...] = ()
     blocks: Blocks = ()
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether it applies to whole images and has a measure."""
-        return self.kind != CUSTOM and not self.masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -280,14 +275,14 @@ def require_branch_folder(folder: Path) -> None:
         f"Convert it where you trust it: diffusers.ControlNetModel.from_single_file({file})"
         ".save_pretrained(FOLDER), and name FOLDER."
     )
-    if folder.is_file() and folder.suffix in {".safetensors", *_PICKLES}:
+    if folder.is_file() and folder.suffix in {".safetensors", *PICKLES}:
         raise BadFile(f"{folder} is a file, not a folder with safetensors.", hint)
     if not folder.is_dir():
         raise BadFile(
             f"there is no control branch {str(folder)!r}.",
             "Name a folder of `graft control train`, or a ControlNetModel folder of diffusers.",
         )
-    pickled = [path.name for path in folder.iterdir() if path.suffix in _PICKLES]
+    pickled = [path.name for path in folder.iterdir() if path.suffix in PICKLES]
     if pickled and not any(folder.glob("*.safetensors")):
         if pickled[0].endswith(".bin"):
             hint = (

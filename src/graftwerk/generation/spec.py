@@ -350,8 +350,9 @@ def _with_scale(request: Generate, name: str, value: str) -> list[str]:
     option = SCALED[name]
     entries: list[str] = list(map(str, getattr(request, option)))
     if len(entries) != 1:
+        axis, count = name.replace("_", "-"), len(entries)
         raise BadInput(
-            f"--grid {name.replace('_', '-')} varies one --{option}; there are {len(entries)}.",
+            f"--grid {axis} needs exactly one --{option}; there are {count}.",
             f"Give one --{option}.",
         )
     if option == "lora":

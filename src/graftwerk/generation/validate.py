@@ -41,11 +41,11 @@ def validate(request: Generate, *, from_record: bool = False) -> parsed.Generati
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
     specs = [controlling.parse_control(entry) for entry in request.control]
-    require_measure(request, [spec.is_measured for spec in specs])
     estimators = controlling.estimators_named(request, specs)
     for name in estimators.values():
         locate(name, "estimator")
     controls = tuple(controlling.read_control(spec, estimators.get(spec.kind)) for spec in specs)
+    require_measure(request, [control.is_measured for control in controls])
     for control in controls:
         if control.finished:
             from ..controlnet.inputs import require_map  # imports PyTorch, but loads no network

@@ -202,8 +202,8 @@ class _Guide(_Adapter):
 def _words(what: str, given: object) -> None:
     """Refuse anything but a text with words in it as what a guide aims at."""
     if not isinstance(given, str) or not given.strip():
-        empty = "empty" if isinstance(given, str) else shown(given)
-        raise BadInput(f"the {what} of a guide is {empty}.", "Say what the images should show.")
+        found = "empty" if isinstance(given, str) else shown(given)
+        raise BadInput(f"the {what} of a guide is {found}.", "Say what the images should show.")
 
 
 class _ModelGuide(_Guide):

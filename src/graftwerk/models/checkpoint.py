@@ -98,7 +98,8 @@ def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-_PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")  # of PyTorch
+_PICKLED = {*PICKLES, ".pkl", ".pickle", ".h5", ".msgpack"}
 # Each makes a loader import code, fetch another model, or require another library.
 _REFUSED_KEYS = {
     "auto_map": "asks for code of its own to be run",

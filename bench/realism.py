@@ -4,8 +4,9 @@
 
 Half of the photographs calibrate the checks; the others are compared with as many images of each
 kind: noise, blurred photographs, photographs cut into tiles and shuffled, images optimized from
-faint noise towards a class of the classifier, photographs optimized towards another class, and
-images of Blocks scenes that `builtin/blocks` generates. An AUC of .5 is chance.
+faint noise towards a class of the classifier, photographs optimized towards another class, by few
+small steps and by as many and as large ones as the noise, and images of Blocks scenes that
+`builtin/blocks` generates. An AUC of .5 is chance.
 """
 
 import argparse
@@ -22,9 +23,10 @@ from sklearn.metrics import roc_auc_score
 
 import graftwerk as gw
 from graftwerk.diffusion.sampling import descend, stretch, to_images, to_levels, to_values
-from graftwerk.generation.authenticity import LIMIT, ImageBatch, fakes_of, open_realism_check
+from graftwerk.generation.authenticity import LIMIT, ImageBatch, open_realism_check
 from graftwerk.generation.guidance_report import chances_of
 from graftwerk.generation.guides import GuideModels, Settings
+from graftwerk.generation.realism_measures import fakes_of
 from graftwerk.generation.results import ImageVerdict
 from graftwerk.generation.spec import Guide
 from graftwerk.types import Silent
@@ -92,13 +94,14 @@ def main() -> None:
     sets: dict[str, ImageBatch] = {"photographs": real}
     sets |= fakes_of(real, seed=2)
     sets["optimized from faint noise"] = optimized(models, faint.clamp(0, 1), labels, near=False)
-    sets["photographs optimized to another class"] = optimized(
-        models, to_values(real), labels, near=True
-    )
+    for name, near in (("photographs optimized to another class", True), ("the same, far", False)):
+        sets[name] = optimized(models, to_values(real), labels, near=near)
+        moved = np.abs(sets[name].astype(float) - real).mean()
+        print(f"{name}: pixels changed by {moved:.1f} of 255 on average", flush=True)
     sets["generated images of Blocks scenes"] = stretch(
         blocks.generate("", n=len(real), steps=25, seed=3).images, check.size
     )
-    print("| kind | images | AUC of the strangeness | like real | guide sure | medians |")
+    print("| kind | images | AUC of the strangeness | like real | guide certain | medians |")
     print("|---|---|---|---|---|---|")
     strangeness: dict[str, list[float]] = {}
     for name, images in sets.items():

@@ -121,7 +121,7 @@ def guide_lines(report: "reports.Generation") -> list[str]:
     return lines + check_table(report.verdicts) + self_test_lines(report.self_test)
 
 
-_DISTANCES = ("residual", "spectrum", "neighbours", "probe")
+_DISTANCES = ("residual", "spectrum", "neighbours", "probe", "squeezing")
 
 
 def verdict_lines(report: "reports.GuideVerdicts") -> list[str]:

@@ -1,9 +1,9 @@
 """Realism checks of images: several measures, since a single judge can be fooled.
 
 Apart from what a judge or a guide sees in an image, the checks compare it with real images: by the
-residual of the denoiser, by its spectrum, by nearest neighbors in an encoder, and by a linear head
-on that encoder which tells real images from known fakes. Class labels are those of the judge: an
-object's kind, its color, both, a ground or a time of day.
+residual of the denoiser, by its spectrum, by nearest neighbors in an encoder, by a linear head on
+that encoder which tells real images from known fakes, and by what squeezing changes. Class labels
+are those of the judge: an object's kind, its color, both, a ground or a time of day.
 """
 
 import hashlib
@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
-from PIL import Image, ImageFilter
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -39,6 +38,7 @@ from ..recipes.scenes import open_scenes
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..settings import settings
 from ..types import Denoiser, Monitor
+from .realism_measures import fakes_of, fit_probe, fit_squeezing, squeezed
 from .results import CheckReport, ImageVerdict, SelfTest, Verdict
 
 
@@ -67,7 +67,7 @@ _REAL = 200  # real images for calibration
 _BATCH = 32
 _SURE = 0.5  # probability from which the guide counts as sure
 _IMPOSSIBLE = 2.0  # reading of a scene that the Blocks world does not contain
-_FAKES, _TILES = 16, 8  # images of each self-test; tiles a side of the shuffled ones
+_FAKES = 16  # images of each self-test
 _EXAMPLES = 48  # images whose fakes the linear head learns from; they are not in the self-test
 _PASSED = 0.9  # share of them whose strangeness has to exceed the limit
 
@@ -79,6 +79,7 @@ class Readings:
     residual: Float64[np.ndarray, "n levels"] | None
     spectrum: Float64[np.ndarray, "n bands"]
     states: Float64[np.ndarray, "n d"]
+    changes: Float64[np.ndarray, " n"] | None = None  # when squeezed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +136,8 @@ class RealismCheck:
         self._probe, scores = None, None
         if not self._of_blocks:  # for those, residual and spectrum find every fake
             self._probe, scores = fit_probe(readings.states, known[_FOR_PROBE].states)
+        changes = readings.changes
+        self._squeezing = None if changes is None else fit_squeezing(changes)
         lengths = self._distances(readings, own, scores)
         self._together = float(np.quantile(lengths.together, 0.95))
         self.self_test = self._test(known)
@@ -216,13 +219,17 @@ class RealismCheck:
         named["neighbours"] = near / self._near
         if probe is not None:
             named["probe"] = probe
+        if self._squeezing is not None and readings.changes is not None:
+            named["squeezing"] = self._squeezing.distances(readings.changes)
         return Distances(named)
 
-    def _read(self, images: ImageBatch, with_residual: bool = True) -> Readings:
+    def _read(self, images: ImageBatch, whole: bool = True) -> Readings:
+        """Return the readings of images; without residual and squeezing if not `whole`."""
         examined = self._encoder.examine([Image.fromarray(image) for image in images])
         states = examined.states.astype(np.float64)
-        if self._model is None or not with_residual:
-            return Readings(None, spectra(images), states)
+        changes = squeezed(self._encoder, images) if whole and not self._of_blocks else None
+        if self._model is None or not whole:
+            return Readings(None, spectra(images), states, changes)
         reader = self._model.reader
         denoise: Denoiser = self._model.denoiser(None if reader is None else reader.read([""]))
         # the same noise for every image
@@ -230,7 +237,8 @@ class RealismCheck:
             residuals(denoise, part, _LEVELS, torch.Generator().manual_seed(0))
             for part in torch.split(encode(self._model, images), _BATCH)
         ]
-        return Readings(torch.cat(found).double().cpu().numpy(), spectra(images), states)
+        measured = torch.cat(found).double().cpu().numpy()
+        return Readings(measured, spectra(images), states, changes)
 
     def _known_readings(self, real: str | None, monitor: Monitor) -> dict[str, Readings]:
         """Return cached readings of fakes and of real images.
@@ -240,7 +248,7 @@ class RealismCheck:
         images, identity = _real_images(self._model, self.size, self.crops, real, monitor)
         model = f"no model, {self.crops}" if self._model is None else self._model.fingerprint
         parts = [model, self._encoder.fingerprint, identity, str(_LEVELS)]
-        parts += [str((_FAKES, _TILES, _EXAMPLES))]
+        parts += [str((_FAKES, _EXAMPLES)), "squeezed"]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
         kinds = (_REAL_ONES, *_FAKE_KINDS, *(() if self._of_blocks else (_FOR_PROBE,)))
@@ -258,7 +266,7 @@ class RealismCheck:
             fakes = np.concatenate(
                 [*fakes_of(images[_FAKES : _FAKES + _EXAMPLES], seed=1).values()]
             )
-            readings[_FOR_PROBE] = self._read(fakes, with_residual=False)
+            readings[_FOR_PROBE] = self._read(fakes, whole=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, _saved(readings))
         return readings
@@ -266,73 +274,6 @@ class RealismCheck:
 
 _REAL_ONES, _FOR_PROBE = "real", "for the probe"
 _FAKE_KINDS = ("noise", "blurred", "shuffled")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FakeProbe:
-    """A linear head on an encoder's states that tells real images from known fakes.
-
-    Attributes:
-        head: gives the log-odds of a fake.
-        limit: log-odds below which 95 % of real images are.
-        spread: standard deviation of the log-odds of real images.
-    """
-
-    head: Any
-    limit: float
-    spread: float
-
-    def distances(self, states: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
-        """Return how far images are on the side of the fakes; 95 % of real images are below 1."""
-        return self._distances(self.head.decision_function(states))
-
-    def _distances(self, odds: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        return np.maximum(0.0, 1 + (odds - self.limit) / self.spread)
-
-
-def fit_probe(
-    real: Float64[np.ndarray, "n d"], fakes: Float64[np.ndarray, "m d"]
-) -> tuple[FakeProbe, Float64[np.ndarray, " n"]]:
-    """Fit a linear head to real images and fakes.
-
-    Returns:
-        The probe, and the distances of the real images by heads that did not see them.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    head = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    rows = np.concatenate([real, fakes])
-    labels = np.repeat([0, 1], [len(real), len(fakes)])
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    odds = cross_val_predict(head, rows, labels, cv=folds, method="decision_function")[: len(real)]
-    spread = float(odds.std())
-    probe = FakeProbe(head.fit(rows, labels), float(np.quantile(odds, 0.95)), spread)
-    return probe, probe._distances(odds)
-
-
-def fakes_of(images: ImageBatch, seed: int = 0) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
-    """Return images that are certainly not real: noise, blurred ones and shuffled tiles."""
-    rng, some = np.random.default_rng(seed), images
-    height, width = some.shape[1:3]
-    blur = ImageFilter.GaussianBlur(min(height, width) / 32)
-    tall, wide = max(1, height // _TILES), max(1, width // _TILES)
-    rows, columns = height // tall, width // wide
-    shuffled = []
-    for image in some[:, : rows * tall, : columns * wide]:
-        tiles = (
-            image.reshape(rows, tall, columns, wide, 3).swapaxes(1, 2).reshape(-1, tall, wide, 3)
-        )
-        mixed = tiles[rng.permutation(len(tiles))].reshape(rows, columns, tall, wide, 3)
-        whole = mixed.swapaxes(1, 2).reshape(rows * tall, columns * wide, 3)
-        shuffled.append(Image.fromarray(whole))
-    return {
-        "noise": rng.integers(0, 256, some.shape, dtype=np.uint8),
-        "blurred": stack([Image.fromarray(image).filter(blur) for image in some]),
-        "shuffled": stretch(shuffled, (width, height)),
-    }
 
 
 def is_possible(judgement: Judgement) -> bool:
@@ -443,7 +384,10 @@ def _load(path: Path, kinds: Sequence[str]) -> dict[str, Readings] | None:
         stored = load(path.read_bytes())
         return {
             name: Readings(
-                stored.get(f"{name}.residual"), stored[f"{name}.spectrum"], stored[f"{name}.states"]
+                stored.get(f"{name}.residual"),
+                stored[f"{name}.spectrum"],
+                stored[f"{name}.states"],
+                stored.get(f"{name}.changes"),
             )
             for name in kinds
         }
@@ -451,4 +395,4 @@ def _load(path: Path, kinds: Sequence[str]) -> dict[str, Readings] | None:
         return None
 
 
-_PARTS = ("residual", "spectrum", "states")  # of the readings
+_PARTS = ("residual", "spectrum", "states", "changes")  # of the readings

@@ -34,8 +34,9 @@ class ImageVerdict(Report):
         "against it, but the realism check failed its self-test"
     )
     strangeness: float = Field(
-        description="the largest of composition, residual, spectrum, neighbours and probe, or the "
-        "last four together if that is more (root mean square); 1 is what 95 % of real images keep"
+        description="the largest of composition, residual, spectrum, neighbours, probe and "
+        "squeezing, or the last five together if that is more (root mean square); 1 is what 95 % "
+        "of real images keep"
     )
     witnesses: list[CheckReport] = Field(description="each one's reading")
 

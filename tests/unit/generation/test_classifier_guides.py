@@ -149,7 +149,12 @@ def test_check_photographs(folder, tmp_path):
     # a network with random weights does not tell shuffled images from real ones
     assert not report.self_test.passed and report.self_test.noise == 1
     assert (usual.verdict, odd.verdict) == ("no verdict", "strange")
-    assert [check.name for check in usual.witnesses] == ["spectrum", "neighbours", "probe"]
+    assert [check.name for check in usual.witnesses] == [
+        "spectrum",
+        "neighbours",
+        "probe",
+        "squeezing",
+    ]
     assert odd.strangeness > 1.5 > usual.strangeness
     with pytest.raises(BadInput, match=r"what real images look like is not known.*--real"):
         graftwerk.run(request.model_copy(update={"real": None}))

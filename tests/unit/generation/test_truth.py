@@ -20,12 +20,12 @@ from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.generation.authenticity import (
     LIMIT,
     _verdict,
-    fakes_of,
     is_possible,
     open_realism_check,
 )
 from graftwerk.generation.guidance_report import GradientTraces
 from graftwerk.generation.provenance import Record, write_png
+from graftwerk.generation.realism_measures import fakes_of
 from graftwerk.generation.spec import options_of
 from graftwerk.recipes.scenes import open_scenes
 from graftwerk.types import Silent

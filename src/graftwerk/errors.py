@@ -18,6 +18,7 @@ GraftError              base class; the command line and the server catch only t
 """
 
 import errno
+import keyword
 import math
 import os
 import re
@@ -49,8 +50,35 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"a {type(value).__name__}"
 
 
+# a quotation or a command, which stay as they are, or an option
+_OPTION = re.compile(
+    r"""(?:`[^`]*`|'[^']*'|"[^"]*"|\bgraft [^,;`]*?(?=$|[.,;:)](?:\s|$)))"""
+    r"|(?<![\w-])--(?P<off>no-)?(?P<name>[a-z][a-z0-9-]*)"
+)
+_OF_THE_COMMAND_LINE = frozenset({"yes", "json", "quiet", "debug", "help"})
+
+
+def in_python(text: str) -> str:
+    """Return a message with the command line's options spelled as arguments of Python.
+
+    >>> in_python("Leave --cfg-rescale out, or see: graft generate --help")
+    'Leave `cfg_rescale` out, or see: graft generate --help'
+    """
+
+    def spelled(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name is None or name in _OF_THE_COMMAND_LINE:
+            return found[0]
+        name = name.replace("-", "_") + ("_" if keyword.iskeyword(name) else "")
+        return f"`{name}=False`" if found["off"] else f"`{name}`"
+
+    return _OPTION.sub(spelled, text)
+
+
 class GraftError(Exception):
     """Base of every error that graftwerk raises on purpose.
+
+    As a string, it names arguments as Python does; `text` names the command line's options.
 
     Args:
         message: what was received and why it cannot be used, one sentence.
@@ -65,8 +93,13 @@ class GraftError(Exception):
         self.message = message
         self.hint = hint
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """Message and hint, in words of the command line."""
         return f"{self.message} {self.hint}".strip()
+
+    def __str__(self) -> str:
+        return in_python(self.text)
 
     def to_json(self) -> dict[str, str]:
         """Return the error as shown by the `--json` output and the HTTP body."""

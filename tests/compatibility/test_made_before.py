@@ -40,7 +40,7 @@ def test_a_fit_predicts_the_same():
 def test_an_image_of_the_decoder_before_is_repeated_where_its_model_is_named(tmp_path):
     """The decoder of builtin/blocks was trained further, which makes its images sharper."""
     request = gw.Generate(from_=MADE / "red-cube.png", out=tmp_path / "again")
-    with pytest.raises(gw.errors.WrongBase, match="pass --model builtin/blocks"):
+    with pytest.raises(gw.errors.WrongBase, match="pass `model` builtin/blocks"):
         gw.run(request)
     named = gw.Generate(from_=MADE / "red-cube.png", out=tmp_path / "again", model="builtin/blocks")
     [image] = gw.run(named).pictures

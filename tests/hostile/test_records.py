@@ -100,7 +100,7 @@ def test_a_fit_that_names_a_model_of_a_hub(tmp_path, connections, name) -> None:
         requests.Predict(fit=fit, inputs=["a cube", EVIL]),
         requests.EvalFit(fit=fit, data=str(texts)),
     ):
-        with pytest.raises(BadFile, match=r"named by a file.*say so: --model evil/x@main"):
+        with pytest.raises(BadFile, match=r"named by a file.*say so: `model` evil/x@main"):
             graftwerk.run(request)
     assert not connections
     with pytest.raises(GraftError, match="did not deliver"):
@@ -181,7 +181,7 @@ def test_a_path_that_only_a_record_names_is_used_as_it_was_then_or_not(tmp_path)
     (image,) = run_generate(requested, Silent()).pictures
     Image.fromarray(levels[:, 5:50]).save(private)
     again = Generate(from_=Path(image.path), out=tmp_path / "two")
-    with pytest.raises(WrongBase, match=r"say --control canny=.*private\.png"):
+    with pytest.raises(WrongBase, match=r"say `control` canny=.*private\.png"):
         run_generate(again, Silent())
     assert not (tmp_path / "two").exists()
     named = Generate(from_=Path(image.path), out=tmp_path / "two", control=control)

@@ -144,7 +144,7 @@ def test_options_of_guidance_at_zero(folder, cfg):
 
     assert torch.equal(latents(), latents(pag=0.0, cfg_rescale=0.0, pag_layers=["down"]))
     if cfg == 1:
-        with pytest.raises(BadInput, match="acts only with --cfg other than 1"):
+        with pytest.raises(BadInput, match="acts only with `cfg` other than 1"):
             latents(cfg_rescale=0.7)
     else:
         assert not torch.equal(latents(cfg_rescale=0.7), latents())

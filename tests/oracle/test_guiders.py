@@ -120,7 +120,7 @@ def test_from_repeats_it_and_notices_another_weaker_model(text_pipeline, weak, t
     plain = gw.Generate(**options, out=tmp_path / "three")
     assert pixels(run_generate(plain, Silent()).pictures[0].path) != pixels(made)
     pipelines.write_scheduler(weak, prediction_type="epsilon")
-    with pytest.raises(WrongBase, match="--autoguide"):
+    with pytest.raises(WrongBase, match="`autoguide`"):
         run_generate(again, Silent())
 
 

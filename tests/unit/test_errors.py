@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from graftwerk import errors
-from graftwerk.errors import GraftError, UnknownName, WrongBase
+from graftwerk.errors import BadInput, GraftError, UnknownName, WrongBase
 
 
 def tree(cls: type[GraftError]) -> set[type[GraftError]]:
@@ -49,3 +49,24 @@ def test_json_of_an_error() -> None:
         "message": "what.",
         "hint": "do.",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "python"),
+    [
+        ("Leave --cfg-rescale out.", "Leave `cfg_rescale` out."),
+        ("Pass --no-chance.", "Pass `chance=False`."),
+        ("--class 3 of 2; take --from.", "`class_` 3 of 2; take `from_`."),
+        ("See: graft fit --help", "See: graft fit --help"),
+        ("Run graft lora train a.txt --task write, or leave --rank out.",
+         "Run graft lora train a.txt --task write, or leave `rank` out."),
+        ("`graft generate --lora` opens '--rank' and --rank.",
+         "`graft generate --lora` opens '--rank' and `rank`."),
+        ("A well-known a--b, -3 and --.", "A well-known a--b, -3 and --."),
+        ("Fetch it: graft models fetch imagenet, or add --yes to this command.",) * 2,
+    ],
+)  # fmt: skip
+def test_python_reads_arguments_and_the_command_line_options(text: str, python: str) -> None:
+    error = BadInput("No.", text)
+    assert str(error) == f"No. {python}"
+    assert error.text == f"No. {text}" and error.to_json()["hint"] == text

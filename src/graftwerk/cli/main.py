@@ -314,4 +314,4 @@ def _fail(error: GraftError, as_json: bool, debug: bool) -> None:
     if as_json:
         with suppress(NoRoom, BrokenPipeError), writing():
             sys.stdout.write(json.dumps(error.to_json()) + "\n")
-    say(f"graft: {printable(str(error))}")
+    say(f"graft: {printable(error.text)}")

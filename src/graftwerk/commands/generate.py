@@ -55,15 +55,18 @@ def _run(request: Generate, monitor: Monitor) -> Generation:
     begin = time.perf_counter()
     record = None if request.from_ is None else provenance.read_record(request.from_)
     requested = request if record is None else _repeated(request, record)
+    if "count" not in request.model_fields_set and requested.out.suffix.lower() == ".png":
+        requested = requested.model_copy(update={"count": 1})
     varied = [axis.name for axis in parse_grid(requested.grid).axes] if requested.grid else []
     if twice := sorted({*varied} & request.model_fields_set):
         raise BadInput(f"--grid varies {twice[0]}, which is also given.", "Leave one of them out.")
     require_effect(requested, NEEDS, {*request.model_fields_set, *varied}, varied)
     spec = validate(requested, from_record=record is not None)
     require_guides(requested, request.model_fields_set, [guide.aim for guide in spec.guides])
-    for folder in (requested.out, requested.previews):
-        if folder is not None:
-            provenance.require_folder(folder)
+    single = requested.count == 1 and not requested.grid
+    file = requested.out if provenance.require_place(requested.out, single) else None
+    if requested.previews is not None:
+        provenance.require_folder(requested.previews)
 
     from ..diffusion.sampling import contact_sheet
     from ..library.adapters import open_spec
@@ -78,7 +81,7 @@ def _run(request: Generate, monitor: Monitor) -> Generation:
     groups = _groups(request, record, job)
     drawing = time.perf_counter()
     pictures: list[ImageReport] = []
-    images = _generate(job, groups, request.from_, monitor, pictures)
+    images = _generate(job, groups, file, request.from_, monitor, pictures)
     seconds = time.perf_counter() - drawing
     sheet = requested.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
     free = [] if sheet is None else job.uncontrolled(len(images), monitor)
@@ -95,6 +98,7 @@ def _run(request: Generate, monitor: Monitor) -> Generation:
 def _generate(
     job: "Job",
     groups: "list[Group]",
+    file: Path | None,
     origin: Path | None,
     monitor: Monitor,
     reports: "list[ImageReport]",
@@ -103,7 +107,7 @@ def _generate(
     images = []
     try:
         for made in job.run(groups, monitor):
-            path = job.request.out / f"{job.stem}-{made.number:03d}.png"
+            path = file or job.request.out / f"{job.stem}-{made.number:03d}.png"
             if origin is not None and path.exists() and path.samefile(origin):
                 path = path.with_stem(f"{path.stem}-again")  # never overwrite the original
             record = provenance.Record(
@@ -163,7 +167,7 @@ def _grid(
             _check_same(request, record, job, once)
         groups, drawing = _groups(request, record, job), time.perf_counter()
         before = len(pictures)
-        made = _generate(job, groups, None, once, pictures)
+        made = _generate(job, groups, None, None, once, pictures)
         sampled += time.perf_counter() - drawing
         steps += job.steps * sum(len(group.numbers) for group in groups)
         tiles.append(made[0] if len(made) == 1 else contact_sheet(made))
@@ -320,7 +324,7 @@ def _open_images(named: list[str], monitor: Monitor) -> tuple[list[str], "list[I
         except (BadFile, LimitExceeded) as error:
             if path in own:
                 raise
-            skipped.append(Skipped(path=path, reason=str(error)))
+            skipped.append(Skipped(path=path, reason=error.text))
     if not images:
         raise nothing_readable(named, skipped)
     for skip in skipped:

@@ -142,7 +142,7 @@ def run_chat(request: search.Chat, monitor: Monitor) -> ChatResult:
             except (BadInput, WriterFailed) as error:
                 if not typed:
                     raise
-                monitor.note(str(error))
+                monitor.note(error.text)
     if not conversation.turns and not typed:
         raise BadInput("there is no question.", "Write one a line, or pass --questions.")
     return ChatResult(turns=conversation.turns)

@@ -20,7 +20,7 @@ from . import raw
 from .benchmarks import values_of
 from .dataset import ImageArray, packed_image
 from .documents.formats import is_image_path
-from .images import ImageNotes, read_image
+from .images import NAMED_FORMATS, ImageNotes, read_image
 from .tables import is_missing, read_table
 
 if TYPE_CHECKING:
@@ -336,8 +336,8 @@ def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
     first = "".join(f" The first: {name}: {why}" for name, why in [*left_out.items()][:1])
     return BadInput(
         f"{folder} contains no image that can be read.{first}",
-        "Name a folder with .png, .jpg or .webp files, or with Parquet files whose columns image, "
-        f"text and {CONDITION} hold them.",
+        f"Name a folder with image files ({NAMED_FORMATS}), or with Parquet files whose columns "
+        f"image, text and {CONDITION} hold them.",
     )
 
 

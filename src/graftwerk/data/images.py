@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-_NAMED = ", ".join(FORMATS) + ", HEIC, AVIF"
+NAMED_FORMATS = ", ".join(FORMATS) + ", HEIC, AVIF"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF = (b"avif", b"avis")
 _TAIL = 1 << 16  # bytes at the end of a file that are searched for its end marker
@@ -280,7 +280,7 @@ def _unreadable(file: BufferedReader | BytesIO, name: str, error: Exception) -> 
             "Copy or download the file again.",
         )
     return BadFile(
-        f"{name!r} is not a readable image ({type(error).__name__}).", f"Read are: {_NAMED}."
+        f"{name!r} is not a readable image ({type(error).__name__}).", f"Read are: {NAMED_FORMATS}."
     )
 
 

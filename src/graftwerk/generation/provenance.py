@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import files, folders, limits
 from ..data.images import write_image
-from ..errors import BadFile, BadValue, WrongBase
+from ..errors import BadFile, BadInput, BadValue, WrongBase
+from ..requests.base import FILE_ENDINGS
 from ..requests.generate import Generate
 from ..types import Monitor
 
@@ -137,6 +138,44 @@ def require_folder(path: Path) -> None:
         raise BadFile(
             f"{path} cannot be a folder: {error.strerror}.", "Pass another one for the images."
         ) from error
+
+
+def require_place(path: Path, single: bool) -> bool:
+    """Check that images can be written to a folder, or one of them to a PNG file.
+
+    Args:
+        path: a folder, or a file if it ends in `.png`.
+        single: whether one image is written.
+
+    Returns:
+        Whether it is a file.
+
+    Raises:
+        BadInput: a file for several images, or of another format.
+        BadFile: it exists and is not a generated image, or cannot be created.
+        NoRoom: it cannot be written.
+    """
+    ending = path.suffix.lower()
+    try:
+        folder = ending not in FILE_ENDINGS or path.is_dir()
+    except OSError as error:
+        raise BadFile(f"--out {path}: {error.strerror}.", "Name another file.") from error
+    if folder:
+        require_folder(path)
+        return False
+    if ending != ".png":
+        raise BadInput(f"--out {path} names no PNG file.", "Images are written as .png files.")
+    if not single:
+        raise BadInput(f"--out {path} is one file for several images.", "Name a folder.")
+    if path.exists() or path.is_symlink():
+        try:
+            read_record(path)
+        except BadFile as error:
+            raise BadFile(
+                f"--out {path} exists and is not a generated image.", "Name another file."
+            ) from error
+    require_folder(path.parent)
+    return True
 
 
 def read_record(path: Path) -> Record:

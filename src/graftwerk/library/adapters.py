@@ -26,7 +26,7 @@ from ..generation.guides import Settings
 from ..generation.steered import LoadedGuide, LoadedLora, LoadedWeaker
 from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
-from ..requests.base import DEFAULT_GUIDE, DEFAULT_IMAGE_ENCODER
+from ..requests.base import DEFAULT_GUIDE, DEFAULT_IMAGE_ENCODER, given_path
 from .pipeline import Pipeline
 
 Interval = tuple[float, float]
@@ -90,7 +90,7 @@ class Lora(_Adapter):
         Raises:
             BadInput: the scale is not finite, or above 100.
         """
-        self._spec = requested.LoraSpec(Path(folder), finite("scale", scale, _AT_ZERO))
+        self._spec = requested.LoraSpec(given_path(folder), finite("scale", scale, _AT_ZERO))
         self.folder, self.scale = self._spec.folder, self._spec.scale
 
     def _load(self, pipe: Pipeline) -> LoadedLora:

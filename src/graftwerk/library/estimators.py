@@ -41,7 +41,7 @@ from ..finetune.saved import (
 )
 from ..folders import contents
 from ..models.hub import named_by_user
-from ..requests.base import checked
+from ..requests.base import checked, given_path
 from ..requests.finetune import Fit
 from ..text_safety import counted
 from ..types import HiddenLayer, Silent
@@ -159,7 +159,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             BadFile: the folder contains something else.
             NoRoom: it cannot be written.
         """
-        out = Path(path).expanduser().absolute()
+        out = given_path(path).absolute()
         self._fitted()
         if self._unsaved is not None:
             self._unsaved.save(out)
@@ -186,7 +186,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """
         model = self._fitted()
         content = to_onnx(replace(model.head, scale=self._scale()), model.base.name)
-        files.write_bytes(Path(path).expanduser(), content)
+        files.write_bytes(given_path(path), content)
 
     def _fit(self, X: Any, make_targets: Callable[[int], tuple[Targets, Sequence[Any]]]) -> None:
         """Fit to items; `make_targets` gets their number and returns targets and labels."""
@@ -460,7 +460,7 @@ def load(
         WrongBase: the frozen model is another one.
         Damaged: a file does not match its checksum.
     """
-    folder = Path(path).expanduser().absolute()
+    folder = given_path(path).absolute()
     if "robot policy" in (contents(folder) or ("",))[0]:
         from .policy import Policy
 

@@ -185,7 +185,7 @@ def fit_problem(
         except (BadInput, Diverged) as error:
             if request.how is not None:
                 raise
-            monitor.note(f"lora was tried and left out: {error}")
+            monitor.note(f"lora was tried and left out: {error.text}")
             return problem, make_linear(problem, monitor), ()
     run = tune(problem, settings_of(request, how), training, monitor)
     return problem, make_tuned(problem, run, training, monitor), ()

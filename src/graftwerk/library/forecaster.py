@@ -24,7 +24,7 @@ from ..forecast.forecasters import KIND, History, NetworkForecaster, open_foreca
 from ..forecast.forecasters import Forecaster as Kernel
 from ..forecast.results import BacktestRow
 from ..models.hub import named_by_user
-from ..requests.base import DEFAULT_FORECASTER, Device, checked
+from ..requests.base import DEFAULT_FORECASTER, Device, checked, given_path
 from ..requests.finetune import Forecast
 from ..text_safety import counted
 from ..types import Monitor, Silent
@@ -274,7 +274,7 @@ class Forecaster:
         """
         if self._tuned is None:
             raise BadInput("nothing was fitted here to save.", "Call fit(series) with a method.")
-        folder = Path(path).expanduser().absolute()
+        folder = given_path(path).absolute()
         save_tuned(folder, KIND, self.network, self._tuned, {})
 
     def _kernel(self, network: NetworkForecaster, covariates: Covariates | None) -> Kernel:

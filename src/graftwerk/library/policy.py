@@ -33,7 +33,7 @@ from ..policy.network import (
 from ..policy.pi0 import Pi0Model
 from ..policy.results import Success
 from ..policy.world import CAMERAS, Robot, Task, expert, of_policy, random_actions, success_of
-from ..requests.base import DEFAULT_POLICY, Device, checked
+from ..requests.base import DEFAULT_POLICY, Device, checked, given_path
 from ..requests.finetune import Fit
 from ..requests.models import View
 from ..types import Monitor, Silent
@@ -201,7 +201,7 @@ class Policy:
         if isinstance(episodes, Episodes):
             data, what = episodes, "the data"
         else:
-            data, what = read_episodes(Path(episodes).expanduser()), str(episodes)
+            data, what = read_episodes(given_path(episodes)), str(episodes)
         if holds(self.model, KIND):
             raise BadInput(
                 f"{self.model} is an adapted policy.", "Adapt its base to all episodes together."
@@ -269,7 +269,7 @@ class Policy:
         """
         if self._adapted is None or self._tuned is None:
             raise BadInput("nothing was fitted here to save.", "Call fit(episodes).")
-        folder = Path(path).expanduser().absolute()
+        folder = given_path(path).absolute()
         save_tuned(folder, KIND, self.kernel, self._tuned, self._about)
 
 

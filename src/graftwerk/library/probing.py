@@ -12,7 +12,7 @@ from ..errors import BadInput
 from ..generation.provenance import require_folder
 from ..models.hub import named_by_user
 from ..probing.results import Moved, Read, ReadoutResult, Share, Shift
-from ..requests.base import DEFAULT_PIPELINE, checked
+from ..requests.base import DEFAULT_PIPELINE, checked, given_path
 from ..requests.models import Readout
 from ..text_safety import html_table
 from ..types import Monitor, Silent
@@ -99,7 +99,7 @@ def probe(
         Damaged: a weight file is truncated.
     """
     targets = [target] if isinstance(target, str) else list(target)
-    given = {"data": Path(data), "target": targets, "model": str(model), "at": at, **options}
+    given = {"data": given_path(data), "target": targets, "model": str(model), "at": at, **options}
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
         given["out"] = Path(folder) / "probe" if out is None else Path(out)
         request = checked(Readout, **given)

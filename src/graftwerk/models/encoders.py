@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from ..data.dataset import ImageArray, OpenedData
 from ..data.documents.formats import is_image_path
-from ..data.images import ImageNotes, read_image
+from ..data.images import NAMED_FORMATS, ImageNotes, read_image
 from ..data.walk import list_files
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..requests.base import DEFAULT_ENCODER, DEFAULT_IMAGE_ENCODER, Request
@@ -287,7 +287,7 @@ def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInp
     where = ", ".join(named[:3]) + (", ..." if len(named) > 3 else "")
     return BadInput(
         f"there is no readable image in {where}{': ' if shown else ''}{shown}{more}.",
-        "Name PNG, JPEG, WebP, GIF, BMP or TIFF files, or folders of them.",
+        f"Name image files ({NAMED_FORMATS}), or folders of them.",
     )
 
 
@@ -310,7 +310,7 @@ def encode_image_files(encoder: Encoder, paths: Sequence[str], monitor: Monitor)
         try:
             image = read_image(path, notes)
         except (BadFile, LimitExceeded) as error:
-            skipped.append(Skipped(path=path, reason=str(error)))
+            skipped.append(Skipped(path=path, reason=error.text))
             monitor.advance()
         else:
             waiting.append((location, image))

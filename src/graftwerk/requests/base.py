@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from .. import limits
-from ..errors import BadInput, BadValue
+from ..errors import BadInput, BadValue, shown
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -194,8 +194,8 @@ else:
             return GenericAlias(cls, result)
 
 
-_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".csv", ".tsv",
-          ".xlsx", ".parquet", ".jsonl", ".json")  # fmt: skip
+FILE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".csv", ".tsv",
+                ".xlsx", ".parquet", ".jsonl", ".json")  # fmt: skip
 
 
 class Request(_Answered[R_co]):
@@ -226,7 +226,7 @@ class Request(_Answered[R_co]):
         if holds_path(field.annotation):
             if value == "":
                 raise ValueError("it must not be empty")
-            if _FOLDER in field.metadata and str(value).lower().endswith(_FILES):
+            if _FOLDER in field.metadata and str(value).lower().endswith(FILE_ENDINGS):
                 raise ValueError(f"it names a folder; {value} looks like a file")
             return _possible_path(value)
         return value
@@ -468,12 +468,26 @@ def checked(
         ) from error
 
 
+def given_path(path: PathArgument) -> Path:
+    """Return an argument as a path, `~` being the home folder.
+
+    Raises:
+        BadInput: it is no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise BadInput(f"{shown(path)} is no path.", "Give a path.")
+    return Path(path).expanduser()
+
+
 def path_texts(paths: PathArgument | Iterable[PathArgument]) -> list[str]:
     """Return one or several paths as strings; non-UTF-8 bytes become surrogate escapes."""
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not isinstance(several, Iterable):
-        raise BadInput(f"{several!r} is no path.", "Give a path, or a list of them.")
-    return [os.fspath(path) for path in several]
+        raise BadInput(f"{shown(several)} is no path.", "Give a path, or a list of them.")
+    found = [*several]
+    if wrong := [path for path in found if not isinstance(path, str | os.PathLike)]:
+        raise BadInput(f"{shown(wrong[0])} is no path.", "Give a path, or a list of them.")
+    return [os.fspath(path) for path in found]
 
 
 def texts(given: str | Iterable[str]) -> list[str]:

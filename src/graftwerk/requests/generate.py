@@ -306,8 +306,9 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.PROMPT_CHARACTERS,
         description="negative prompt: what to avoid",
     )
-    out: Output[NewFolder[PathField]] = path_field(
-        default=Path("pictures"), description="output folder for the images"
+    out: Output[PathField] = path_field(
+        default=Path("pictures"),
+        description="output folder for the images, or a .png file for one image",
     )
     previews: Output[NewFolder[OptionalPath]] = path_field(
         default=None, description="output folder for each step's estimate of the image"

@@ -152,7 +152,7 @@ class Intake:
             try:
                 size, content_hash = size_and_hash(path)
             except (BadFile, LimitExceeded) as error:
-                self._skip(path, str(error))
+                self._skip(path, error.text)
             else:
                 predicted = options_for(path, self._reading)
                 if self._stored.get(path) == content_hash and not predicted:
@@ -189,7 +189,7 @@ class Intake:
             version = CHUNKER_VERSION if self.index is None else self.index.chunker
             passages = [storable(passage) for passage in cut(document, version)]
         except (BadFile, LimitExceeded) as error:
-            self._skip(path, str(error), kilobytes)
+            self._skip(path, error.text, kilobytes)
             return
         content_hash = document.content_hash
         self._tell(path, document)

@@ -252,7 +252,7 @@ def _compare(path: str, content_hash: str) -> SourceDifference | None:
         reason = f"It cannot be read: {error.strerror}."
         return SourceDifference(path=path, state="unreadable", reason=reason)
     except (BadFile, LimitExceeded) as error:
-        return SourceDifference(path=path, state="unreadable", reason=str(error))
+        return SourceDifference(path=path, state="unreadable", reason=error.text)
     if now == content_hash:
         return None
     return SourceDifference(path=path, state="changed", reason="It is not what was stored.")
@@ -268,7 +268,7 @@ def _compare_text(path: str, view: View, chunker: int, reader: Reader) -> Source
     except (BadFile, LimitExceeded) as error:
         if not needs_sandbox(path):  # the user may have named its encoding
             return None
-        return SourceDifference(path=path, state="unreadable", reason=str(error))
+        return SourceDifference(path=path, state="unreadable", reason=error.text)
     guessed = any(raw.NOT_UTF8 in note for note in document.notes)  # perhaps named when stored
     if guessed or texts == sorted(passage.text for passage in view.passages_of(path)):
         return None

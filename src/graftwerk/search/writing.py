@@ -261,7 +261,7 @@ class _Renewer:
         try:
             passages, image = self._read(reader, path, content_hash, is_image)
         except (BadFile, LimitExceeded) as error:
-            self._skip(path, str(error))
+            self._skip(path, error.text)
             return
         digests = [input_hash(passage, content_hash) for passage in passages]
         matrix = decode_vectors(

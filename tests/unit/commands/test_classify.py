@@ -350,6 +350,6 @@ def test_photographs_without_labels(photographs, scenes):
     assert [note.startswith("no model was named: imagenet") for note in monitor.notes] == [True]
     labelled = request.model_copy(update={"labels": ["red,green"]})
     assert classify.run_classify(labelled, monitor).encoder == "builtin/blocks-clip"
-    with pytest.raises(BadInput, match=r"no labels.*--encoder imagenet has 1,000 classes"):
+    with pytest.raises(BadInput, match=r"no labels.*`encoder` imagenet has 1,000 classes"):
         classify.run_classify(Classify(pictures=[str(scenes)], device="cpu"), monitor)
     assert len(monitor.notes) == 1

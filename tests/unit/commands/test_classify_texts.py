@@ -108,7 +108,7 @@ def test_files_and_standard_input_are_read(tmp_path, encoder, monkeypatch):
 
 
 def test_what_does_not_fit_texts_or_images_is_refused(tmp_path, encoder):
-    with pytest.raises(BadInput, match="--calibrate and --calibration are for images"):
+    with pytest.raises(BadInput, match="`calibrate` and `calibration` are for images"):
         run("a red house", calibrate=tmp_path)
-    with pytest.raises(BadInput, match="--threshold, --out: for texts"):
+    with pytest.raises(BadInput, match="`threshold`, `out`: for texts"):
         run(tmp_path, threshold=0.5, out=tmp_path / "p.csv")

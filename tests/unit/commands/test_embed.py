@@ -205,6 +205,6 @@ def test_photographs_without_a_named_encoder(photographs, monkeypatch, listener)
     assert (made.encoder, made.count, len(listener.notes)) == ("imagenet", 2, 1)
     assert search.run_embed(graftwerk.Embed(inputs=["red"]), listener).encoder == "builtin/minilm"
     assert search.run_embed(graftwerk.Embed(inputs=[str(photographs)]), listener).count == 24
-    with pytest.raises(BadInput, match=r"builtin/minilm reads texts.*--encoder imagenet"):
+    with pytest.raises(BadInput, match=r"builtin/minilm reads texts.*`encoder` imagenet"):
         search.run_embed(graftwerk.Embed(inputs=paths, encoder="builtin/minilm"), listener)
     assert sum("imagenet" in note for note in listener.notes) == 2

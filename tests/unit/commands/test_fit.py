@@ -172,7 +172,7 @@ def test_all_layers_side_by_side_are_a_wider_head(tmp_path, texts, tiny):
     found = eval_fit.run_eval_fit(EvalFit(fit=tmp_path / "linear", data=str(texts)), Silent())
     assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
     for layer in ("all", 1):
-        with pytest.raises(BadInput, match=f"--layer {layer} reads others"):
+        with pytest.raises(BadInput, match=f"`layer` {layer} reads others"):
             make(tmp_path, texts, tiny, how="lora", layer=layer, top=1)
 
 
@@ -430,7 +430,7 @@ def test_photographs_without_a_named_model(photographs, scenes, texts, tmp_path,
         fit.run_fit(request.model_copy(update={"data": str(table)}), Silent()).model == "imagenet"
     )
     for data in (scenes, photographs):  # these suit it not; there it is not fetched any more
-        with pytest.raises(BadInput, match=r"holds images.*--model imagenet \(graft models fetch"):
+        with pytest.raises(BadInput, match=r"holds images.*`model` imagenet \(graft models fetch"):
             fit.run_fit(request.model_copy(update={"data": str(data)}), Silent())
         (tmp_path / "fetched" / "models" / "imagenet" / "graft.json").unlink(missing_ok=True)
     named = Fit(data=str(photographs), model="builtin/minilm", how="linear", out=tmp_path / "named")

@@ -159,7 +159,7 @@ def test_outputs_are_refused_before_any_work(hourly, series_folder, tmp_path):  
         run(hourly, series_folder, out=tmp_path / "f.txt")
     with pytest.raises(UnknownName, match=r"'.jpg' is not known"):
         run(hourly, series_folder, plot=tmp_path / "f.jpg")
-    with pytest.raises(BadInput, match="nothing is fitted that --save could write"):
+    with pytest.raises(BadInput, match="nothing is fitted that `save` could write"):
         run(hourly, series_folder, save=tmp_path / "f")
 
 

@@ -351,7 +351,7 @@ def test_a_record_that_contradicts_itself(ask, tmp_path) -> None:
 
 def test_an_image_never_fetches_a_model_by_itself(ask, tmp_path) -> None:
     path = forged(ask, tmp_path, request={"model": "somebody/model@main"})
-    with pytest.raises(BadInput, match=r"say so: --model somebody/model@main"):
+    with pytest.raises(BadInput, match=r"say so: `model` somebody/model@main"):
         run_generate(graftwerk.Generate(from_=path, out=tmp_path / "out"), Notes())
 
 
@@ -382,8 +382,7 @@ def test_nor_a_model_of_its_guides(ask, tmp_path, hub, monkeypatch, guide, field
     monkeypatch.chdir(tmp_path)
     request = {"guide": [guide], "guide_plain": True, field: "evil/x@main"}
     path = forged(ask, tmp_path, request=request, guides=["0" * 64])
-    option = f"--{field.replace('_', '-')}"
-    with pytest.raises(BadFile, match=f"say so: {option} evil/x@main"):
+    with pytest.raises(BadFile, match=f"say so: `{field}` evil/x@main"):
         run_generate(graftwerk.Generate(from_=path, out=tmp_path / "again"), Notes())
     assert set(hub) == {("evil/x", True)}
 
@@ -467,3 +466,36 @@ def test_a_truncated_part(ask, tmp_path, text_pipeline) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(Damaged, match="unet"):
         run_generate(ask(model=str(copy)), Notes())
+
+
+def test_one_image_in_a_file_of_its_own(ask, tmp_path) -> None:
+    path = tmp_path / "new" / "cube.png"
+    report = run_generate(ask(out=path), Silent())
+    assert [image.path for image in report.pictures] == [str(path)]
+    assert list(path.parent.iterdir()) == [path] and read_record(path).number == 0
+    run_generate(ask(out=path, seed=6), Silent())  # an image of ours may be replaced
+    assert read_record(path).request.seed == 6
+    repeated = run_generate(graftwerk.Generate(from_=path, out=path), Silent())
+    assert Path(repeated.pictures[0].path).name == "cube-again.png"
+    third = run_generate(ask(count=3), Silent()).pictures[2].path
+    run_generate(graftwerk.Generate(from_=Path(third), out=path), Silent())
+    assert Image.open(path).tobytes() == Image.open(third).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("cube.png", {"count": 2}, "one file for several images. Name a folder"),
+        ("cube.png", {"grid": ["eta=0,1"], "sampler": "ddim"}, "one file for several images"),
+        ("cube.jpg", {}, "names no PNG file"),
+        ("x" * 300 + ".png", {}, "File name too long"),
+        ("photo.png", {}, "exists and is not a generated image. Name another file"),
+    ],
+)
+def test_a_file_that_images_cannot_be_written_to(ask, tmp_path, name, changes, words) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "photo.png")
+    before = (tmp_path / "photo.png").read_bytes()
+    with pytest.raises(BadInput, match=words):
+        run_generate(ask(out=tmp_path / name, **changes), Silent())
+    assert [one.name for one in tmp_path.iterdir()] == ["photo.png"]
+    assert (tmp_path / "photo.png").read_bytes() == before

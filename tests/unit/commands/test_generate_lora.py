@@ -110,7 +110,7 @@ def test_a_grid_of_scales(draw, loras):
     assert pixels(whole) == pixels(draw(loras[0], count=1)[0])
     assert pixels(half) == pixels(draw(f"{loras[0]}:0.5", count=1)[0])
     assert read_record(Path(half)).request.lora == [f"{loras[0]}:.5"]
-    with pytest.raises(BadInput, match="needs exactly one --lora; there are 2"):
+    with pytest.raises(BadInput, match="needs exactly one `lora`; there are 2"):
         draw(*loras, grid=["lora-scale=0,1"])
     with pytest.raises(BadInput, match="has the scale 'x'"):
         draw(loras[0], grid=["lora-scale=0,x"])

@@ -93,7 +93,7 @@ def test_a_sheet_that_cannot_be_written(folder, tmp_path):
 
 
 def test_an_image_that_is_not_there(folder):
-    with pytest.raises(BadFile, match=r"image 'missing\.png' does not exist.*--mode text"):
+    with pytest.raises(BadFile, match=r"image 'missing\.png' does not exist.*`mode` text"):
         find(folder, "missing.png")
     assert find(folder, "show me an image.png", k=1).hits
     assert find(folder, "missing.png", mode="text").hits == []

@@ -416,7 +416,7 @@ def test_texts_without_their_images_keep_the_table(docs, encoder):
 
 def test_images_alone_name_an_encoder_of_photographs(docs, encoder):
     Image.new("RGB", (8, 8)).save(docs.parent / "photo.jpg")
-    with pytest.raises(BadInput, match="for photographs --encoder imagenet"):
+    with pytest.raises(BadInput, match="for photographs `encoder` imagenet"):
         add(docs.parent / "photo.jpg")
 
 

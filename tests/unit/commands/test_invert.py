@@ -66,7 +66,7 @@ def test_ddim_inversion_gives_back_what_the_autoencoder_gives(real, tmp_path):
 
 
 def test_what_is_refused(ask, real, tmp_path):
-    with pytest.raises(BadInput, match="--rate"):
+    with pytest.raises(BadInput, match="`rate`"):
         generate.run_invert(graftwerk.Invert(to=str(real), space="noise", rate=0.1), Silent())
     with pytest.raises(UnknownName, match="klass"):
         ask("klass=cone")
@@ -74,7 +74,7 @@ def test_what_is_refused(ask, real, tmp_path):
         ask("class=red cubes")
     with pytest.raises(BadInput, match="begins from noise"):
         ask("class=cone", space="noise", start=str(real))
-    with pytest.raises(BadInput, match="--space latent goes through no sampler"):
+    with pytest.raises(BadInput, match="`space` latent goes through no sampler"):
         ask("class=cone", sampling_steps=5)
     with pytest.raises(BadFile, match="nowhere"):
         ask("class=cone", real=tmp_path / "nowhere")
@@ -138,7 +138,7 @@ def test_damaged_images_of_a_folder_are_left_out_and_named(real):
 
 
 def test_a_model_whose_real_images_are_not_known(real, pixel_pipeline):
-    with pytest.raises(BadInput, match="--real"):
+    with pytest.raises(BadInput, match="`real`"):
         generate.run_guide_check(
             graftwerk.GuideCheck(images=[str(real)], model=str(pixel_pipeline)), Silent()
         )

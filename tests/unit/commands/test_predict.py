@@ -106,7 +106,7 @@ def test_a_fit_of_numbers_takes_no_threshold(tmp_path, tiny):
     said = ask(tmp_path / "n", path, out=tmp_path / "p.parquet")
     assert said.score.name == "R2"
     assert said.details is None
-    with pytest.raises(BadInput, match="--threshold is for classes"):
+    with pytest.raises(BadInput, match="`threshold` is for classes"):
         ask(tmp_path / "n", path, threshold=0.5)
 
 

@@ -118,7 +118,7 @@ def test_a_hidden_layer_of_an_encoder_which_draws_nothing(ask, tmp_path):
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
     requested = load_encoder(str(folder), layer=1, device="cpu").encode_images([image])
     np.testing.assert_allclose(location.read(pixels).numpy(), requested, atol=1e-6)
-    with pytest.raises(BadInput, match="--layer is for encoders"):
+    with pytest.raises(BadInput, match="`layer` is for encoders"):
         run_readout(ask(layer=1), Silent())
 
 

@@ -220,7 +220,7 @@ def test_a_decoder_trained_further_keeps_the_latents(models, tmp_path):
     part = "model/vae/diffusion_pytorch_model.safetensors"
     assert (diffusion / part).read_bytes() == (folder / name).read_bytes()
     make("autoencoder", tmp_path / "another", seed=1)
-    with pytest.raises(BadInput, match="another --out"):
+    with pytest.raises(BadInput, match="another `out`"):
         make("diffusion", diffusion, autoencoder=tmp_path / "another", **made_from)
 
 
@@ -241,7 +241,7 @@ def test_a_finished_diffusion_model_is_trained_further(models, tmp_path):
     assert [one["steps"] for one in record["before"]] == [4]
     assert 0 < max(moved.values()) < 0.01  # a step from where it was, not from fresh weights
     make("autoencoder", tmp_path / "another", seed=1)
-    with pytest.raises(WrongBase, match="--autoencoder"):
+    with pytest.raises(WrongBase, match="`autoencoder`"):
         make("diffusion", tmp_path / "d", autoencoder=tmp_path / "another", **made_from)
 
 
@@ -289,14 +289,14 @@ def test_folders_that_cannot_be(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     for out in ("full", "full/notes.txt"):
-        with pytest.raises(BadFile, match="--out"):
+        with pytest.raises(BadFile, match="`out`"):
             make("judge", tmp_path / out)
     assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
 
 
 def test_ingredients(models, tmp_path):
     root, _ = models
-    with pytest.raises(BadInput, match="does not need --clip"):
+    with pytest.raises(BadInput, match="does not need `clip`"):
         make("judge", tmp_path / "j", clip=root / "clip")
     with pytest.raises(BadInput, match="'judge', not 'clip'"):
         make("diffusion", tmp_path / "d", clip=root / "judge", autoencoder=root / "autoencoder")
@@ -337,7 +337,7 @@ def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_pa
     with Image.open(path) as sheet:
         width, height = sheet.size
     assert width > 3 * 64 and height > 12 * 64
-    with pytest.raises(BadInput, match="no --sheet"):
+    with pytest.raises(BadInput, match="no `sheet`"):
         request = RecipeEval(name="judge", model=models[0] / "judge", sheet=path)
         blocks.run_recipe_eval(request, Silent())
 
@@ -354,9 +354,9 @@ def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
     make("autoencoder", made["autoencoder"], **both)
     diffusion, small = tmp_path / "diffusion", root / "autoencoder"
     rest = {name: made[name] for name in ("judge", "clip")}
-    with pytest.raises(BadInput, match="--clip 128, --autoencoder 64, --judge 128"):
+    with pytest.raises(BadInput, match="`clip` 128, `autoencoder` 64, `judge` 128"):
         make("diffusion", diffusion, autoencoder=small, **rest)
-    with pytest.raises(BadInput, match="--judge 128, --side 64"):
+    with pytest.raises(BadInput, match="`judge` 128, `side` 64"):
         make("autoencoder", tmp_path / "small", side=64, **both)
     make("diffusion", diffusion, autoencoder=made["autoencoder"], **rest)
     make("control-canny", tmp_path / "canny", diffusion=diffusion, judge=made["judge"])
@@ -370,7 +370,7 @@ def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
     assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["autoencoder"]
     request = RecipeEval(name="diffusion", model=diffusion, judge=made["judge"], count=8)
     assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["diffusion"]
-    with pytest.raises(BadInput, match="--judge 64, --model 128"):
+    with pytest.raises(BadInput, match="`judge` 64, `model` 128"):
         blocks.run_recipe_eval(request.model_copy(update={"judge": None}), Silent())
 
 

@@ -66,11 +66,11 @@ def test_a_text_taught_tells_its_perplexity(ask, tmp_path):
 
 
 def test_what_does_not_belong_is_refused(ask):
-    with pytest.raises(BadInput, match="--how full"):
+    with pytest.raises(BadInput, match="`how` full"):
         run_fit(ask(how="full"), Silent())
-    with pytest.raises(BadInput, match="--test-share is not looked at"):
+    with pytest.raises(BadInput, match="`test_share` is not looked at"):
         run_fit(ask(test_share=0.5), Silent())
-    with pytest.raises(BadInput, match="--caption is not looked at with --task write"):
+    with pytest.raises(BadInput, match="`caption` is not looked at with `task` write"):
         run_fit(ask(task="write"), Silent())
 
 

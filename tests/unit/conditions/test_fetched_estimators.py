@@ -169,5 +169,5 @@ def test_edges_of_a_model_are_evaluated(hed, tmp_path, monkeypatch):
     request = {"data": data, "estimator": str(tmp_path / "model"), "device": "cpu"}
     report = graftwerk.run(graftwerk.EvalEdges(**request))
     assert report.method == str(tmp_path / "model") and 0 <= report.ods <= 1
-    with pytest.raises(BadInput, match="--plain is for Canny"):
+    with pytest.raises(BadInput, match="`plain` is for Canny"):
         graftwerk.run(graftwerk.EvalEdges(**request, plain=True))

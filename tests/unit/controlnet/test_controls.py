@@ -88,12 +88,12 @@ def test_steps_within_an_interval():
 def test_a_control_without_a_branch_says_how_to_name_one(tmp_path, text_pipeline):
     image = tmp_path / "p.png"
     Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(image)
-    with pytest.raises(BadInput, match="--branch depth=FOLDER"):
+    with pytest.raises(BadInput, match="`branch` depth=FOLDER"):
         request = Generate(
             model=str(text_pipeline), control=[f"depth={image}"], out=tmp_path / "o", device="cpu"
         )
         generate.run_generate(request, Silent())
-    with pytest.raises(BadInput, match="--best-of"):
+    with pytest.raises(BadInput, match="`best_of`"):
         request = Generate(
             model=str(text_pipeline), best_of=2, steps=1, out=tmp_path / "o", device="cpu"
         )
@@ -102,9 +102,9 @@ def test_a_control_without_a_branch_says_how_to_name_one(tmp_path, text_pipeline
 
 def test_what_no_control_uses_is_refused(tmp_path, text_pipeline):
     common = {"model": str(text_pipeline), "out": tmp_path / "o", "device": "cpu"}
-    with pytest.raises(BadInput, match="--branch depth=x has no control to follow"):
+    with pytest.raises(BadInput, match="`branch` depth=x has no control to follow"):
         generate.run_generate(Generate(branch=["depth=x"], **common), Silent())
-    with pytest.raises(BadInput, match=r"reuse 3 .* it acts only with --control"):
+    with pytest.raises(BadInput, match=r"reuse 3 .* it acts only with `control`"):
         generate.run_generate(Generate(reuse=3, **common), Silent())
 
 
@@ -254,7 +254,7 @@ def test_a_custom_branch_reads_any_image_as_it_is(
     assert "fidelity to custom (weight 1): not measured" in "\n".join(retained_lines(custom))
     photo = drawn("custom", captioned_images / "0.png")
     assert not np.array_equal(np.asarray(Image.open(photo.pictures[0].path)), images[0])
-    with pytest.raises(BadInput, match="--best-of"):
+    with pytest.raises(BadInput, match="`best_of`"):
         drawn("custom", edges, best_of=2)
 
 

@@ -92,7 +92,7 @@ def test_lists_as_programs_write_them(text, parts):
 @pytest.mark.parametrize("word", ["NA", "N/A", "null", "None", "-", " NA "])
 def test_words_that_may_stand_for_none_are_asked_about(tmp_path, word):
     labels = ["x", "y", word, "x", "y", word]
-    with pytest.raises(BadInput, match=r"column label of a.csv holds .*\(2 times\).*--missing"):
+    with pytest.raises(BadInput, match=r"column label of a.csv holds .*\(2 times\).*`missing`"):
         read(tmp_path, labels)
     examples, found = read(tmp_path, labels, missing="drop")
     assert found.labels == ("x", "y")

@@ -182,7 +182,7 @@ def test_windows_1252_is_told_and_other_code_pages_are_not_taken_for_it(write):
         "Windows-1252" in n for n in read_table(write("text,n\ncafé,1\n".encode("cp1252"))).notes
     )
     russian = "text,label\nОчень хорошо,да\nПлохо,нет\n".encode("cp1251")  # noqa: RUF001
-    with pytest.raises(BadFile, match=r"not UTF-8.*--encoding"):
+    with pytest.raises(BadFile, match=r"not UTF-8.*`encoding`"):
         read_table(write(russian))
     assert read_table(write(russian), Reading(encoding="cp1251")).columns["text"][1] == "Плохо"
     with pytest.raises(BadFile, match="'klingon' is not an encoding"):
@@ -297,5 +297,5 @@ def test_a_fifo_is_not_opened(tmp_path, name):
 
 def test_a_novel_is_for_a_language_model(tmp_path):
     (tmp_path / "novel.txt").write_text("Once upon a time.")
-    with pytest.raises(BadFile, match=r"is not a table.*novel\.txt --task write --model MODEL"):
+    with pytest.raises(BadFile, match=r"is not a table.*novel\.txt `task` write `model` MODEL"):
         read_table(tmp_path / "novel.txt")

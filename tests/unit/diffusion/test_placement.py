@@ -129,7 +129,7 @@ def test_on_a_cpu_there_is_nothing_to_offload_to(text_pipeline, tmp_path) -> Non
     with pytest.raises(BadInput, match="nothing to offload to"):
         gw.Pipeline(text_pipeline, device="cpu", offload=True)
     request = gw.Generate(model=text_pipeline, device="cpu", offload=True, out=tmp_path)
-    with pytest.raises(BadInput, match="Leave --offload out"):
+    with pytest.raises(BadInput, match="Leave `offload` out"):
         run_generate(request, Silent())
 
 

@@ -309,7 +309,7 @@ def test_every_class_that_is_read_is_one_of_diffusers() -> None:
 )
 def test_an_option_that_diffusers_refuses_is_an_error_of_the_input(name, kind) -> None:
     noise = noise_of(_class_name=name, algorithm_type=kind)
-    with pytest.raises(BadInput, match=f"{name} of diffusers.*{kind}.*Take another --sampler"):
+    with pytest.raises(BadInput, match=f"{name} of diffusers.*{kind}.*Take another `sampler`"):
         noise_levels(noise, STEPS, "model", "model")
 
 

@@ -119,7 +119,7 @@ def test_columns_of_0_and_1_are_labels(tmp_path):
     assert read_targets(found, None).task == "class"
     assert found.labels == ["odd" if a else "even" for _, a, _ in single]
     with pytest.raises(
-        BadInput, match=r"--target \(several of 0 and 1: --target odd,even\)|odd,even"
+        BadInput, match=r"`target` \(several of 0 and 1: `target` odd,even\)|odd,even"
     ):
         read_examples(path, TEXT)
     path = write_csv(tmp_path / "b.csv", [*single, ("x", 2, 0)], ("text", "odd", "even"))
@@ -175,18 +175,18 @@ def test_a_column_that_is_not_there_names_those_that_are(tmp_path):
     path = write_csv(tmp_path / "a.csv", sentences(4), ("words", "kind"))
     with pytest.raises(BadInput, match=r"no column 'topic'.*words, kind"):
         read_examples(path, ColumnChoice(frozenset({"text"}), target="topic"))
-    with pytest.raises(BadInput, match=r"no target column.*--target.*words, kind"):
+    with pytest.raises(BadInput, match=r"no target column.*`target`.*words, kind"):
         read_examples(path, TEXT)
 
 
 def test_data_of_another_kind_than_the_model_reads(pictures, texts):
     with pytest.raises(
         BadInput,
-        match=r"holds images.* reads texts\. .*--model imagenet .*--model builtin/blocks-clip",
+        match=r"holds images.* reads texts\. .*`model` imagenet .*`model` builtin/blocks-clip",
     ):
         read_examples(pictures, TEXT)
     paths = write_csv(pictures / "t.csv", [("cat/a.png", "x"), ("dog/c.png", "y")], ("f", "label"))
-    with pytest.raises(BadInput, match=r"t\.csv holds images.*--model builtin/blocks-clip"):
+    with pytest.raises(BadInput, match=r"t\.csv holds images.*`model` builtin/blocks-clip"):
         read_examples(paths, TEXT)
     with pytest.raises(BadInput, match="no column of images"):
         read_examples(texts, IMAGE)

@@ -156,7 +156,7 @@ def test_check_photographs(folder, tmp_path):
         "squeezing",
     ]
     assert odd.strangeness > 1.5 > usual.strangeness
-    with pytest.raises(BadInput, match=r"what real images look like is not known.*--real"):
+    with pytest.raises(BadInput, match=r"what real images look like is not known.*`real`"):
         graftwerk.run(request.model_copy(update={"real": None}))
 
 

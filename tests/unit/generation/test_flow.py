@@ -206,7 +206,7 @@ def test_what_the_others_refuse(classes, flux, tmp_path) -> None:
         run_generate(ask(classes, tmp_path / "out", prompt="1000"), Silent())
     with pytest.raises(BadInput, match="generates squares, not 16 x 8"):
         run_generate(ask(classes, tmp_path / "out", prompt="7", height=8), Silent())
-    with pytest.raises(BadInput, match="takes no --negative"):
+    with pytest.raises(BadInput, match="takes no `negative`"):
         run_generate(ask(flux, tmp_path / "out", negative="a cone"), Silent())
 
 

@@ -89,7 +89,7 @@ def test_options_are_written_as_on_the_command_line():
 
 
 def test_what_is_varied_is_not_given_too(ask):
-    with pytest.raises(BadInput, match="--grid varies steps, which is also given"):
+    with pytest.raises(BadInput, match="`grid` varies steps, which is also given"):
         run_generate(ask(grid=["steps=2,3"], steps=5), Silent())
 
 

@@ -88,5 +88,5 @@ def test_from_repeats_it_and_notices_another_mask(text_pipeline, tmp_path):
     with Image.open(made) as one, Image.open(run_generate(again, Silent()).pictures[0].path) as two:
         assert one.tobytes() == two.tobytes()
     Image.fromarray(RIGHT).save(mask)
-    with pytest.raises(WrongBase, match="--region"):
+    with pytest.raises(WrongBase, match="`region`"):
         run_generate(again, Silent())

@@ -176,7 +176,7 @@ def test_the_command_its_record_and_its_repeat(pipe, text_pipeline, files, tmp_p
     again = run_generate(gw.Generate(from_=origin, out=tmp_path / "again"), Silent())
     assert Path(again.pictures[0].path).read_bytes() == Path(origin).read_bytes()
     Image.fromarray(255 - LEFT).save(files["inpaint"])
-    with pytest.raises(WrongBase, match=r"--init .*mask\.png"):
+    with pytest.raises(WrongBase, match=r"`init` .*mask\.png"):
         run_generate(gw.Generate(from_=origin, out=tmp_path / "again"), Silent())
     changed = gw.Generate(from_=origin, inpaint=files["inpaint"], out=tmp_path / "again")
     assert run_generate(changed, Silent()).start.repainted == pytest.approx(9 / 16)

@@ -113,7 +113,7 @@ def test_what_the_user_did_not_name_is_not_fetched(hub, snapshot):
         locate("owner/name@v1")
     with (
         named_by_user(["owner/other@v1", "owner/name", "owner/name@v1x"], ["--model"]),
-        pytest.raises(BadFile, match=r"named by a file.*say so: --model owner/name@v1"),
+        pytest.raises(BadFile, match=r"named by a file.*say so: `model` owner/name@v1"),
     ):
         locate("owner/name@v1")
     with named_by_user(["owner/name@v1"]):
@@ -141,7 +141,7 @@ def test_reachable_is_told_with_the_option(hub):
     require_reachable("gone/folder", "--model")  # told when it is loaded
     with (
         named_by_user(["owner/other@v1"], ["--encoder"]),
-        pytest.raises(BadFile, match=r"say so: --guide-model owner/name@v1"),
+        pytest.raises(BadFile, match=r"say so: `guide_model` owner/name@v1"),
     ):
         require_reachable("owner/name@v1", "--guide-model")
 

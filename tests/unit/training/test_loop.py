@@ -115,7 +115,7 @@ def test_more_steps_than_at_first(tmp_path):
 
 def test_another_configuration_is_refused_by_name(tmp_path):
     run_toy(tmp_path, SHORT, configuration={"width": 3, "same": [1]})
-    with pytest.raises(BadInput, match=r"width 3, not 4.*--out"):
+    with pytest.raises(BadInput, match=r"width 3, not 4.*`out`"):
         run_toy(tmp_path, SHORT, configuration={"width": 4, "same": [1]})
 
 

@@ -152,7 +152,7 @@ def test_text_that_is_not_utf_8_is_read_as_a_table_is(tmp_path, name):
         assert bool(document.notes) == (encoding == "cp1252")
     path = tmp_path / name
     path.write_bytes("図書館は九時".encode("shift_jis"))
-    with Reader() as reader, pytest.raises(BadFile, match="--encoding"):
+    with Reader() as reader, pytest.raises(BadFile, match="`encoding`"):
         reader.read(str(path))
     with Reader(Reading(encoding="shift_jis")) as reader:
         assert reader.read(str(path)).text == "図書館は九時"

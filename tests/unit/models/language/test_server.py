@@ -281,7 +281,7 @@ def test_an_address_that_cannot_be_is_refused(address):
 
 
 def test_a_model_must_be_named():
-    with pytest.raises(BadInput, match="--writer-model"):
+    with pytest.raises(BadInput, match="`writer_model`"):
         ServerWriter("http://127.0.0.1", None, max_tokens=1, timeout=1.0, seed=0)
 
 

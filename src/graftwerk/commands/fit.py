@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files, folders
+from ..data.image_folder import require_images
 from ..data.inputs import read_inputs
 from ..data.labels import stands_for_none
 from ..data.load import read_examples
+from ..data.raw import require_text
 from ..data.tables import is_table
 from ..data.targets import same_targets
 from ..errors import BadInput, UnknownName
@@ -26,13 +28,13 @@ from ..finetune.results import (
 from ..finetune.saved import describe_fit, open_fit, require_free, short, training_location
 from ..finetune.scoring import confusions, details, score
 from ..library.fitting import fit_problem, note_out_of_distribution, problem_of
+from ..models.hub import locate
 from ..policy.episodes import is_episodes
 from ..policy.results import PolicyFit
 from ..requests.base import DEFAULT_PIPELINE
 from ..requests.finetune import Compare, EvalFit, Fit, FitExport, LoraTrain, Predict
 from ..results import LeftOut
 from ..types import Monitor, note_unused, report_reading
-from .policy import run_fit_policy
 from .predictions import of_every_row, report, require_out
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
 def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult | PolicyFit:
     """Fit, evaluate on the test examples, and write the folder."""
     if is_episodes(request.data):
+        from .policy import run_fit_policy
+
         return run_fit_policy(request, monitor)
     if request.task in {"generate", "write"}:
         return run_lora_train(as_lora_train(request), monitor)
@@ -177,11 +181,18 @@ _FIT_ONLY = {"how"}  # options of `fit` implied by its name and --task
 def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     """Train a LoRA on a model's own task from images or a text, and evaluate before and after."""
     folders.note_replaced(request.out.absolute(), monitor.note)
+    # what can be refused before PyTorch is loaded
     if request.task == "generate":
+        require_images(Path(request.data))
+        locate(request.model or DEFAULT_PIPELINE, "diffusion pipeline")
         return _from_images(request, monitor)
     if request.caption is not None:
         raise _not_read("caption", request.task)
-    return _from_text(request, monitor)
+    if request.model is None:
+        raise BadInput("no language model is named.", "Name its folder with --model.")
+    require_text(Path(request.data))
+    locate(request.model, "language model")
+    return _from_text(request, request.model, monitor)
 
 
 def as_lora_train(request: Fit) -> LoraTrain:
@@ -223,13 +234,11 @@ def _from_images(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     )
 
 
-def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
+def _from_text(request: LoraTrain, model: str, monitor: Monitor) -> LoraTrainResult:
     from ..finetune.lora_language import train_on_text
 
     begin = time.perf_counter()
-    if request.model is None:
-        raise BadInput("no language model is named.", "Name its folder with --model.")
-    job = _job_of(request, request.model)
+    job = _job_of(request, model)
     trained, tokens, sample, size = train_on_text(job, monitor)
     return _report(
         request,

@@ -287,6 +287,16 @@ class CaptionedImages:
     notes: tuple[str, ...] = ()
 
 
+def require_images(folder: Path) -> None:
+    """Refuse what is not a folder.
+
+    Raises:
+        BadFile: it is a file, or missing.
+    """
+    if not folder.is_dir():
+        raise BadFile(f"{folder} is not a folder.", "Name a folder of images.")
+
+
 def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
     """Read the images of a folder with their captions; unreadable images are left out.
 
@@ -299,8 +309,7 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
             caption.
         LimitExceeded: too many images.
     """
-    if not folder.is_dir():
-        raise BadFile(f"{folder} is not a folder.", "Name a folder of images.")
+    require_images(folder)
     tables = read_image_tables(folder)
     rows = {row.path: row for row in tables.rows}
     maps = {row.condition for row in rows.values()}

@@ -119,6 +119,16 @@ GUESSED = "cp1252"
 NOT_UTF8 = "it is not UTF-8 and is read as Windows-1252"
 
 
+def require_text(path: Path) -> None:
+    """Refuse what is not a file.
+
+    Raises:
+        BadFile: it is a folder, or missing.
+    """
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name a file of plain text.")
+
+
 def decode(
     content: bytes, name: str, encoding: str | None = None, declared: str | None = None
 ) -> tuple[str, str]:

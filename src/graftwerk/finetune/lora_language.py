@@ -16,7 +16,7 @@ from torch.nn import functional
 from .. import limits
 from ..adapters.lora import LowRank, install
 from ..data import raw
-from ..errors import BadFile, BadInput
+from ..errors import BadInput
 from ..models.checkpoint import fingerprint, open_folder
 from ..models.hub import locate
 from ..models.language.local import LocalWriter, load_language_model
@@ -153,8 +153,7 @@ def train_on_text(job: LoraJob, monitor: Monitor) -> tuple[LoraTraining, Tokens,
 
 
 def _read(path: Path, monitor: Monitor) -> str:
-    if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name a file of plain text.")
+    raw.require_text(path)
     text, found = raw.decode(raw.read_bytes(str(path), limits.TEXT_FILE), path.name)
     for note in raw.encoding_notes(found):
         monitor.note(f"{path.name}: {note}")

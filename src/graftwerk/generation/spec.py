@@ -274,9 +274,7 @@ def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) 
     if init is None:
         if mask is not None or strength is not None:
             option = "--inpaint" if mask is not None else f"--strength {strength:g}"
-            raise BadInput(
-                f"{option} needs an image to start from.", "Add --init IMAGE (in Python: init)."
-            )
+            raise BadInput(f"{option} needs an image to start from.", "Add --init IMAGE.")
         return None
     if strength is None:
         strength = _STRENGTH if mask is None and request.source is None else 1.0

@@ -385,7 +385,7 @@ def test_a_changed_text_is_never_shown_and_its_file_is_named_for_another_add(doc
     )
     word = (docs / "f3.md").read_text().split()[4]
     request = Search(query=word, index=docs.parent / "index", mode="text", k=60)
-    with pytest.raises(Damaged, match=r"f3\.md is not what was stored.*verify `repair`"):
+    with pytest.raises(Damaged, match=r"f3\.md is not what was stored.*verify --repair"):
         search.run_search(request, Silent())
     assert verify(docs).add_again == []
     assert verify(docs, repair=True).add_again == [path]

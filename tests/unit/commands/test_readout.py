@@ -229,7 +229,7 @@ def test_too_few_scenes_are_refused_before_a_model_is_looked_at(tmp_path):
     assert 0 < count < 24
     words = (
         f"{count} images are too few for a linear probe, which needs 40: {24 - count} of 24 were "
-        r"left out because they hold several objects\. .*blocks render --objects 1 .* --objects\."
+        r"left out because they hold several objects\. .*blocks render --objects 1 .* `objects`\."
     )
     with pytest.raises(BadInput, match=words):
         run_readout(requested, Silent())

@@ -1,5 +1,8 @@
 """`graft fit --task generate|write`: requests, reports, refusals."""
 
+import subprocess
+import sys
+
 import pytest
 from PIL import Image
 from tests.networks import write_language_model
@@ -83,3 +86,32 @@ def test_a_language_model_must_be_named(ask):
 def test_a_pipeline_that_is_none(ask, data):
     with pytest.raises(BadFile, match="not a diffusion pipeline"):
         run_fit(ask(model=str(data)), Silent())
+
+
+def test_what_cannot_be_is_refused_before_pytorch_is_loaded(tmp_path):
+    (tmp_path / "text.txt").write_text("some words")
+    code = f"""
+import sys
+from graftwerk import GraftError, LoraTrain
+from graftwerk.commands.fit import run_lora_train as run
+from graftwerk.types import Silent
+folder, text = {str(tmp_path)!r}, {str(tmp_path / "text.txt")!r}
+for given, words in (
+    (dict(data=text, task="generate"), "is not a folder"),
+    (dict(data=folder, task="generate", model="builtin/minilm"), "not 'diffusion pipeline'"),
+    (dict(data=folder, task="generate", model="nope"), "neither a built-in name nor a folder"),
+    (dict(data=folder, task="write", model="nope"), "is not a file"),
+    (dict(data=text, task="write", model="builtin/minilm"), "not 'language model'"),
+    (dict(data=text, task="write"), "no language model is named"),
+):
+    try:
+        run(LoraTrain(out=folder + "/out", **given), Silent())
+    except GraftError as error:
+        assert words in str(error), error
+        continue
+    raise SystemExit(f"{{given}} was let through")
+heavy = {{"torch", "diffusers", "transformers", "numba"}} & sys.modules.keys()
+raise SystemExit(f"imported: {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -297,5 +297,5 @@ def test_a_fifo_is_not_opened(tmp_path, name):
 
 def test_a_novel_is_for_a_language_model(tmp_path):
     (tmp_path / "novel.txt").write_text("Once upon a time.")
-    with pytest.raises(BadFile, match=r"is not a table.*novel\.txt `task` write `model` MODEL"):
+    with pytest.raises(BadFile, match=r"is not a table.*novel\.txt --task write --model MODEL"):
         read_table(tmp_path / "novel.txt")

@@ -183,4 +183,4 @@ def test_a_compiled_network(text_pipeline, compiler) -> None:
         assert (equal, graphs) == ("False", "1")  # other kernels; one graph for all steps
     else:
         assert made.returncode == 1
-        assert "C++ compiler" in made.stderr and "leave --compile out" in made.stderr
+        assert "C++ compiler" in made.stderr and "leave `compile` out" in made.stderr

@@ -317,7 +317,7 @@ def test_a_missing_library_is_named_in_one_line_with_what_goes_without_it() -> N
     with pytest.raises(BadInput) as caught:
         noise_of(_class_name="DPMSolverSDEScheduler")
     expected = (
-        "needs a library that is not installed: torchsde. Install it, or take --sampler dpmpp"
+        "needs a library that is not installed: torchsde. Install it, or take `sampler` dpmpp"
     )
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -136,7 +136,7 @@ def test_named_columns_of_numbers_stay_numbers_where_all_are_missing(tmp_path, t
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"how": "lora"}, r"Numbers alone are fitted without .* --how linear"),
+        ({"how": "lora"}, r"Numbers alone are fitted without .* graft fit --how linear"),
         ({"sweep": True}, "no pre-trained model is used, so there are no layers"),
         ({"layer": 2}, "holds numbers alone, which no layer of a model reads"),
         ({"model": "none", "layer": 2}, "there is no model, so it has no layer"),

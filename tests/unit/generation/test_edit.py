@@ -123,12 +123,12 @@ def test_pixels_that_an_edit_hardly_changes_are_those_of_the_image():
 
 def test_what_does_not_go_together_is_refused(pipe, text_pipeline):
     for options, message in (
-        ({"init": None}, "--init IMAGE"),
-        ({"source": " "}, "what --init shows"),
+        ({"init": None}, "`init` IMAGE"),
+        ({"source": " "}, "what `init` shows"),
         ({"n": 2}, "all images of an edit are the same"),
-        ({"sampler": "dpmpp_2m"}, "--sampler dpmpp_2m"),
-        ({"pag": 1.0}, "--pag"),
-        ({"regions": {"a cone": LEFT}}, "--region"),
+        ({"sampler": "dpmpp_2m"}, "`sampler` dpmpp_2m"),
+        ({"pag": 1.0}, "`pag`"),
+        ({"regions": {"a cone": LEFT}}, "`region`"),
     ):
         with pytest.raises(BadInput, match=message):
             pipe.generate(TARGET, **(GIVEN | {"init": PHOTO, "source": SOURCE} | options))

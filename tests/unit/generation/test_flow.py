@@ -190,7 +190,7 @@ def test_models_info(folder, classes, flux) -> None:
         ({"sampler": "model", "eta": 0.5}, "'model' with eta 0.5"),
         ({"width": 18}, "multiples of 4"),
         ({"width": 68}, "more than .* has positions for"),
-        ({"guide": ["class=red cube:3"], "guide_interval": "0.1:1"}, "--guide-interval counts"),
+        ({"guide": ["class=red cube:3"], "guide_interval": "0.1:1"}, "`guide_interval` counts"),
     ],
 )
 def test_what_is_refused(folder, tmp_path, options, message) -> None:

@@ -71,7 +71,7 @@ def test_a_grid_of_guide_scales(tmp_path):
     [
         (["cfg"], BadInput, "cfg=1,3,5"),
         (["lora=a,b"], UnknownName, "option of a grid"),
-        (["lora-scale=0,1"], BadInput, "needs exactly one --lora; there are 0"),
+        (["lora-scale=0,1"], BadInput, "needs exactly one `lora`; there are 0"),
         (["cfg=1,2", "cfg=3"], BadInput, "given twice"),
         (["steps=1,x"], BadInput, "steps 'x'"),
         (["steps=" + ",".join(map(str, range(1, 102)))], BadInput, "101 cells"),

@@ -128,8 +128,8 @@ def test_by_hand_it_is_a_start_and_a_wrapper(pipe, sampler):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strength": 0.5}, "--init IMAGE"),
-        ({"mask": LEFT}, "--init IMAGE"),
+        ({"strength": 0.5}, "`init` IMAGE"),
+        ({"mask": LEFT}, "`init` IMAGE"),
         ({"init": PHOTO, "strength": 0.1}, "less than one step"),
         ({"init": PHOTO, "strength": 1.5}, "strength 1.5 is not"),
         ({"init": "absent.png"}, "absent.png"),

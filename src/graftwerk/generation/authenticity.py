@@ -38,7 +38,7 @@ from ..recipes.scenes import open_scenes
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..settings import settings
 from ..types import Denoiser, Monitor
-from .realism_measures import fakes_of, fit_probe, fit_squeezing, squeezed
+from .realism_measures import fakes_of, fit_probe, scale_of, squeezed
 from .results import CheckReport, ImageVerdict, SelfTest, Verdict
 
 
@@ -137,7 +137,7 @@ class RealismCheck:
         if not self._of_blocks:  # for those, residual and spectrum find every fake
             self._probe, scores = fit_probe(readings.states, known[_FOR_PROBE].states)
         changes = readings.changes
-        self._squeezing = None if changes is None else fit_squeezing(changes)
+        self._squeezing = None if changes is None else scale_of(changes)
         lengths = self._distances(readings, own, scores)
         self._together = float(np.quantile(lengths.together, 0.95))
         self.self_test = self._test(known)

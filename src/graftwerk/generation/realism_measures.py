@@ -21,25 +21,37 @@ _WINDOW = 3  # pixels a side of the median filter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FakeProbe:
-    """A linear head on an encoder's states that tells real images from known fakes.
+class Scale:
+    """Scale of a measurement that is larger for images that are not real.
 
     Attributes:
-        head: gives the log-odds of a fake.
-        limit: log-odds below which 95 % of real images are.
-        spread: standard deviation of the log-odds of real images.
+        limit: value below which 95 % of real images are.
+        spread: standard deviation of the values of real images.
     """
 
-    head: Any
     limit: float
     spread: float
 
-    def distances(self, states: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
-        """Return how far images are on the side of the fakes; 95 % of real images are below 1."""
-        return self._distances(self.head.decision_function(states))
+    def distances(self, values: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Return how far values are beyond real ones; 95 % of real images are below 1."""
+        return np.maximum(0.0, 1 + (values - self.limit) / self.spread)
 
-    def _distances(self, odds: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        return np.maximum(0.0, 1 + (odds - self.limit) / self.spread)
+
+def scale_of(real: Float64[np.ndarray, " n"]) -> Scale:
+    """Return the scale that follows from the values of real images."""
+    return Scale(float(np.quantile(real, 0.95)), max(float(real.std()), 1e-6))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FakeProbe:
+    """A linear head on an encoder's states whose log-odds tell known fakes from real images."""
+
+    head: Any
+    scale: Scale
+
+    def distances(self, states: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+        """Return how far images are on the side of the fakes, see `Scale`."""
+        return self.scale.distances(self.head.decision_function(states))
 
 
 def fit_probe(
@@ -60,9 +72,8 @@ def fit_probe(
     labels = np.repeat([0, 1], [len(real), len(fakes)])
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     odds = cross_val_predict(head, rows, labels, cv=folds, method="decision_function")[: len(real)]
-    spread = float(odds.std())
-    probe = FakeProbe(head.fit(rows, labels), float(np.quantile(odds, 0.95)), spread)
-    return probe, probe._distances(odds)
+    scale = scale_of(odds)
+    return FakeProbe(head.fit(rows, labels), scale), scale.distances(odds)
 
 
 def fakes_of(
@@ -89,28 +100,6 @@ def fakes_of(
     }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Squeezing:
-    """How far real images change when they are squeezed, see `squeezed`.
-
-    Attributes:
-        limit: change below which 95 % of real images are.
-        spread: standard deviation of the changes of real images.
-    """
-
-    limit: float
-    spread: float
-
-    def distances(self, changes: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        """Return how far images change beyond real ones; 95 % of real images are below 1."""
-        return np.maximum(0.0, 1 + (changes - self.limit) / self.spread)
-
-
-def fit_squeezing(changes: Float64[np.ndarray, " n"]) -> Squeezing:
-    """Fit the scale to the changes of real images."""
-    return Squeezing(float(np.quantile(changes, 0.95)), max(float(changes.std()), 1e-6))
-
-
 def squeezed(
     encoder: ImageEncoder, images: UInt8[np.ndarray, "n h w 3"]
 ) -> Float64[np.ndarray, " n"]:
@@ -122,11 +111,11 @@ def squeezed(
     instead of the largest L1 distance. For an encoder without classes it is 1 - cosine.
     """
     sees = as_logits(encoder) if encoder.classes else encoder
-    pictures = [Image.fromarray(image) for image in images]
-    own = sees.encode_images(pictures).astype(np.float64)
+    opened = [Image.fromarray(image) for image in images]
+    own = sees.encode_images(opened).astype(np.float64)
     total = np.zeros(len(images))
     for squeeze in (_smoothed, _compressed):
-        other = sees.encode_images([squeeze(one) for one in pictures]).astype(np.float64)
+        other = sees.encode_images([squeeze(one) for one in opened]).astype(np.float64)
         total += _divergence(own, other) if encoder.classes else 1 - (own * other).sum(axis=1)
     return total / 2
 

@@ -4,7 +4,7 @@ import torch
 
 from graftwerk.diffusion.sampling import to_images, to_levels, to_values
 from graftwerk.generation.authenticity import LIMIT
-from graftwerk.generation.realism_measures import _divergence, fit_squeezing, squeezed
+from graftwerk.generation.realism_measures import _divergence, scale_of, squeezed
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.trainable import differentiable
 from graftwerk.recipes.scenes import open_scenes
@@ -40,7 +40,7 @@ def attacked(encoder, images):
 
 
 def test_squeezing_finds_changes_that_are_hard_to_see(encoder, scenes):
-    scale = fit_squeezing(squeezed(encoder, scenes[:24]))
+    scale = scale_of(squeezed(encoder, scenes[:24]))
     changed = attacked(encoder, scenes[24:])
     assert np.abs(changed.astype(int) - scenes[24:]).max() <= 9
     assert (scale.distances(squeezed(encoder, changed)) > LIMIT).mean() >= 0.9
@@ -55,8 +55,8 @@ def test_the_divergence_of_class_probabilities_in_closed_form():
 
 def test_real_images_set_the_scale():
     changes = np.linspace(0, 1, 101)
-    scale = fit_squeezing(changes)
+    scale = scale_of(changes)
     assert scale.distances(np.array([scale.limit]))[0] == pytest.approx(1)
     assert (scale.distances(changes) <= 1).mean() == pytest.approx(0.95, abs=0.01)
-    flat = fit_squeezing(np.zeros(5))
+    flat = scale_of(np.zeros(5))
     assert flat.distances(np.zeros(2)).tolist() == [1, 1]

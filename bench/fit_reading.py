@@ -2,6 +2,7 @@
 
     python -m bench.fit_reading            print coefficients, and figures of sets left out
     python -m bench.fit_reading --reader   those with the trained reader
+    python -m bench.fit_reading --own      what each set's own questions would teach an index
 
 The sets are those of `bench/questions` and of the handbook that ships: a folder of documents, and
 a list of questions with their answers and words of the sentence that holds them. The weights
@@ -31,6 +32,7 @@ from graftwerk.models.language import reading, spans
 from graftwerk.models.language.markup import readable
 from graftwerk.models.language.reader import Reader, load_reader
 from graftwerk.models.language.spans import find_candidates, find_seen
+from graftwerk.rag import learning
 from graftwerk.types import Source
 
 HERE = Path(__file__).parent / "questions"
@@ -39,6 +41,7 @@ SETS = {
     **{name: HERE / name for name in ("town", "encyclopedia", "manual")},
 }
 RIDGE = 0.3
+PRIORS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass
@@ -56,10 +59,14 @@ class Asked:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reader", action="store_true", help="with the trained reader")
+    parser.add_argument("--own", action="store_true", help="learn from a set's own questions")
     parser.add_argument("--sets", type=Path, help="further ones, of bench.reader_sets")
     options = parser.parse_args()
-    with_reader = options.reader
+    with_reader = options.reader or options.own
     add_sets(options.sets)
+    if options.own:
+        show_own()
+        return
     asked = [one for name in SETS for one in gather(name, with_reader=with_reader)]
     firsts = {"all": fit_weights(asked)}
     shown, total = [], []
@@ -105,6 +112,23 @@ def main() -> None:
     print(f"there: {spans.WEIGHTS}")
 
 
+def show_own() -> None:
+    """Coefficients learned from a set's own questions, each fifth by the others, by prior."""
+    shipped = np.array(reading.READER_WEIGHTS)
+    known = {
+        name: [one for one in gather(name, with_reader=True) if one.right.any()] for name in SETS
+    }
+    for name, own in known.items():
+        taught = [learning.Asked(one.features, one.right) for one in own]
+        before = learning.first_share(taught, [shipped] * len(own))
+        after = [
+            f"{learning.first_share(taught, learning.cross_fitted(taught, shipped, prior)):.3f}"
+            for prior in PRIORS
+        ]
+        print(f"{name:14}{len(own):4} questions: right sentence first as shipped {before:.3f}; ")
+        print(f"    learned, precision of the prior {PRIORS}: {', '.join(after)}")
+
+
 def add_sets(folder: Path | None) -> None:
     """Add the sets of a folder that `bench.reader_sets` wrote."""
     for path in sorted(folder.glob("*.json")) if folder else ():
@@ -136,12 +160,10 @@ def describe(
 ) -> Asked:
     encoder, reader = models
     question, words = line["question"], line.get("sentence")
-    sentences = reading.list_sentences(sources)
-    passages = seen = None
-    if reader is not None:
-        passages = reader.read(question, [(s.passage.heading, s.passage.text) for s in sources])
-        seen = reading.describe_seen(sentences, passages)
-    chosen, features, _ = reading.find_features(question, sentences, encoder, seen)
+    seen = reading.examine(question, sources, encoder, reader)
+    if seen is None:
+        raise SystemExit(f"nothing is found for {question!r}")
+    chosen, features, passages = seen.sentences, seen.features, seen.passages
     right = np.array([words is not None and words in one.text for one in chosen])
     asked = Asked(name, features, right, None, None)
     if not right.any():
@@ -151,7 +173,7 @@ def describe(
     candidates = find_candidates(question, text)
     asked.spans = candidates.features
     asked.f1 = np.array([token_f1(text[a:b], line["answers"]) for a, b in candidates.spans])
-    if passages is not None:
+    if passages:
         whole, passage = sources[sentence.rank].passage.text, passages[sentence.rank]
         span = find_seen(question, whole, passage, (sentence.start, sentence.end))
         if span is not None:

@@ -244,12 +244,20 @@ def _answer_rows(report: "AnswersEvaluation") -> list[list[str]]:
 
 @_form
 def _(report: "Calibration") -> list[str]:
-    return [
+    lines = [
         f"answerability threshold {report.floor:.3f} for {report.encoder}: answers "
         f"{report.share_answered:.1%} of {report.answerable} answerable questions and "
         f"{report.false_answer_rate:.1%} of {report.unanswerable} unanswerable ones "
         f"(at most {report.promised_rate:.1%} with 95 % confidence); AUC {report.auc:.3f}"
     ]
+    if report.first_before is not None and report.first_after is not None:
+        used = "learned from" if report.reading else "stays as shipped after"
+        lines.append(
+            f"reading: {used} {report.read} sentences; right sentence first: "
+            f"{report.first_before:.1%} as shipped, {report.first_after:.1%} learned from the "
+            "other questions"
+        )
+    return lines
 
 
 @_form

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from ..models.encoders import suited_encoder
 from ..rag.evidence import LEAST_QUESTIONS
 from ..rag.results import Answer, Calibration, ChatResult
 from ..requests import search
+from ..search import qa_pairs
 from ..search.index import open_index
 from ..search.results import Embedding, Hit, IndexChange, IndexCheck, IndexState, SearchResult
 from ..types import Monitor, Vectors, report_reading
@@ -169,16 +170,25 @@ def run_calibrate(request: search.Calibrate, monitor: Monitor) -> Calibration:
     questions = read_questions(request.file, reading_of(request))
     with Index(request.index, device=request.device) as index:
         return index.calibrate(
-            [question for question, answerable in questions if answerable],
-            [question for question, answerable in questions if not answerable],
+            [one.text for one in questions if one.answerable],
+            [one.text for one in questions if not one.answerable],
+            sentences={one.text: one.sentence for one in questions if one.sentence},
             false_answer_rate=request.false_answer_rate,
             source=f"this index's own calibration ({request.file.name})",
             monitor=monitor,
         )
 
 
-def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[tuple[str, bool]]:
-    """Read a file of questions, each with whether the documents answer it."""
+class Labeled(NamedTuple):
+    """A question, whether the documents answer it, and words of the sentence that does."""
+
+    text: str
+    answerable: bool
+    sentence: str = ""
+
+
+def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labeled]:
+    """Read a file of questions; one of `graft eval answers` too."""
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     limits.require_file_size(path, limits.JSON_FILE, "question file")
@@ -188,14 +198,24 @@ def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[tuple[str, b
         raise
     except BadInput as error:
         raise BadInput(f"{path} has 0 answerable questions: {error.message}", _FORM) from error
-    if table is None or not {"question", "answerable"} <= set(table.columns):
+    names = set() if table is None else set(table.columns)
+    if {"question", "answers"} <= names and "answerable" not in names:
+        questions = [
+            Labeled(one.text, bool(one.answers), one.sentence if one.answers else "")
+            for one in qa_pairs.read_questions(path)
+        ]
+    elif table is None or not {"question", "answerable"} <= names:
         raise BadInput(f"{path} has no columns question and answerable.", _FORM)
-    rows = zip(table.places, table.columns["question"], table.columns["answerable"], strict=True)
-    questions = [
-        _question(text, predicted, f"{path}, {location}") for location, text, predicted in rows
-    ]
+    else:
+        columns = table.columns
+        sentences = columns.get("sentence", [None] * len(table.places))
+        rows = zip(table.places, columns["question"], columns["answerable"], sentences, strict=True)
+        questions = [
+            _question(text, predicted, sentence, f"{path}, {location}")
+            for location, text, predicted, sentence in rows
+        ]
     for requested, word in ((True, "answerable"), (False, "unanswerable")):
-        count = sum(answerable is requested for _, answerable in questions)
+        count = sum(one.answerable is requested for one in questions)
         if count < LEAST_QUESTIONS:
             raise BadInput(
                 f"{path} has {count} {word} questions; at least {LEAST_QUESTIONS} are needed.",
@@ -204,7 +224,7 @@ def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[tuple[str, b
     return questions
 
 
-def _question(text: Any, predicted: Any, where: str) -> tuple[str, bool]:
+def _question(text: Any, predicted: Any, sentence: Any, where: str) -> Labeled:
     answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
     if not isinstance(text, str) or not text.strip() or answerable is None:
         shown = f"{text!r}, {predicted!r}"[:80]
@@ -215,7 +235,8 @@ def _question(text: Any, predicted: Any, where: str) -> tuple[str, bool]:
             f"{limits.QUESTION_CHARACTERS:,} are read.",
             "Shorten it.",
         )
-    return text, answerable
+    words = sentence.strip() if isinstance(sentence, str) and answerable else ""
+    return Labeled(text, answerable, words)
 
 
 _TRUTH = {"true": True, "false": False}

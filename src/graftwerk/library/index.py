@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from ..models.language import load_writer
 from ..rag import evidence as grounds
 from ..rag.conversation import Conversation
 from ..rag.evidence import Asker, Stopwatch
+from ..rag.learning import with_reading
 from ..rag.results import Answer, Calibration
 from ..requests.base import (
     DEFAULT_INDEX,
@@ -65,7 +66,6 @@ class Index(Unpicklable):
         device: Device = "auto",
     ) -> None:
         (name,) = path_texts(folder)
-        # the request with exactly these fields
         request = checked(IndexRebuild, index=name, encoder=encoder, layer=layer, device=device)
         self.folder = request.index
         self._chosen = None if encoder is None else storage.lasting_name(encoder)
@@ -227,17 +227,15 @@ class Index(Unpicklable):
                     "Make an index of documents, with an encoder of texts, in another folder.",
                 )
             writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
-            threshold, line, measure = grounds.find_threshold(request, reader)
+            found = grounds.find_threshold(request, reader)
         return Asker(
             find=partial(self._find_texts, k=request.k, mode=request.mode, where=request.where),
             reader=reader,
-            writer=writes,
-            floor=threshold,
-            calibration=line,
+            writer=found.teach(writes),
+            threshold=found,
             k=request.k,
             budget=request.budget,
             show_prompt=request.show_prompt,
-            measure=measure,
         )
 
     def status(self) -> IndexState:
@@ -402,6 +400,7 @@ class Index(Unpicklable):
         answerable: Iterable[str],
         unanswerable: Iterable[str],
         *,
+        sentences: Mapping[str, str] | None = None,
         false_answer_rate: float = 0.1,
         source: str = "this index's own calibration",
         monitor: Monitor | None = None,
@@ -411,6 +410,7 @@ class Index(Unpicklable):
         Args:
             answerable: questions that the documents answer.
             unanswerable: questions that they do not answer.
+            sentences: by question, words of the sentence that answers; the reading learns from ten.
             false_answer_rate: share of the unanswerable questions that may be answered.
             source: origin of the questions, for reports.
             monitor: informed about progress.
@@ -421,9 +421,10 @@ class Index(Unpicklable):
         checked(Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate)
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
-        kinds = (list(answerable), list(unanswerable))
-        scores = grounds.measure_all(kinds, self._find_texts, reader, monitor or Silent())
-        made = grounds.calibrate(scores[0], scores[1], false_answer_rate, reader, source)
+        asks = (self._find_texts, reader, monitor or Silent())
+        yes, no = grounds.measure_all((list(answerable), list(unanswerable)), *asks)
+        made = grounds.calibrate(yes, no, false_answer_rate, reader, source)
+        made = with_reading(made, sentences or {}, *asks)
         grounds.save_calibration(self.folder, made)
         return made
 
@@ -490,8 +491,7 @@ class Index(Unpicklable):
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
         names = ("max_tokens", "timeout", "seed", "reader")
-        options: dict[str, Any] = {name: getattr(request, name) for name in names}
-        options["model"] = request.writer_model
+        options = {name: getattr(request, name) for name in names} | {"model": request.writer_model}
         key = (request.writer, *options.values())
         if self._writer is None or self._writer[0] != key:
             with named_by_user([request.writer]):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydantic
@@ -62,6 +63,7 @@ from .results import Answer, Calibration
 
 FILE_NAME = "calibration.json"
 LEAST_QUESTIONS = 10  # of each kind; with fewer the promise says next to nothing
+MEASURE = 2  # version of the evidence; a calibration holds for its own
 _STEP = 1e-6  # above the noise of float32, below any difference that means something
 _SHIPPED = Path(__file__).parents[1] / "weights" / "minilm-calibration.json"
 
@@ -156,14 +158,28 @@ def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None
     )
 
 
-def find_threshold(request: Ask, encoder: Encoder) -> tuple[float, str, int]:
-    """Return the threshold for a question, a line about its origin, and the evidence's version."""
+class Threshold(NamedTuple):
+    """The threshold for a question, a line about its origin, and what was learned with it."""
+
+    floor: float
+    line: str
+    measure: int = MEASURE
+    reading: Sequence[float] = ()
+
+    def teach(self, writer: Writer) -> Writer:
+        """Return the writer, with the coefficients that its index has learned."""
+        return writer.learned(self.reading) if isinstance(writer, ExtractiveWriter) else writer
+
+
+def find_threshold(request: Ask, encoder: Encoder) -> Threshold:
+    """Return the threshold for a question."""
     if request.k == 0:
-        return 0.0, "none: with -k 0 no documents are looked at", MEASURE
-    if request.evidence is not None:
-        return request.evidence, "given with --evidence", MEASURE
+        return Threshold(0.0, "none: with -k 0 no documents are looked at")
     found, line = find_calibration(request.index, encoder)
-    return (found.floor, line, found.measure) if found else (0.0, line, MEASURE)
+    learned = [] if found is None else found.reading
+    if request.evidence is not None:
+        return Threshold(request.evidence, "given with --evidence", MEASURE, learned)
+    return Threshold(found.floor, line, found.measure, learned) if found else Threshold(0.0, line)
 
 
 def describe(calibration: Calibration) -> str:
@@ -186,7 +202,6 @@ _READ_HITS = 5  # whose sentences are read
 _READ_PASSAGES = 3  # whose sentences are compared by meaning; more gave nothing
 _READ_SENTENCES = 12  # of those, the ones that share most words with the question
 Features = tuple[float, ...]
-MEASURE = 2  # version of the evidence; a calibration holds for its own
 COEFFICIENTS: dict[int, Features] = {1: (11.8, 7.82), MEASURE: (4.52, 2.38, 0.61)}
 INTERCEPT = {1: -10.48, MEASURE: -4.19}
 _NO_ANSWER = 7.0  # score of "none of these sentences", by area under the curve of sets left out
@@ -311,27 +326,24 @@ class Asker:
         find: gives text passages for a question, best first; at least `k` where there are.
         reader: the full encoder, which compares sentences.
         writer: who writes.
-        floor: evidence below which a question is not answered.
-        calibration: where the floor comes from.
+        threshold: of the evidence, below which a question is not answered.
         k: passages offered to the writer; 0 for the bare question.
         budget: tokens that a prompt may have.
         show_prompt: whether the answer holds the prompt.
-        measure: version of the evidence that the floor was set with.
     """
 
     find: Callable[[str], SearchResult]
     reader: Encoder
     writer: Writer
-    floor: float
-    calibration: str
+    threshold: Threshold
     k: int
     budget: int
     show_prompt: bool = False
-    measure: int = MEASURE
 
     def ask(self, question: str, monitor: Monitor, watch: Stopwatch) -> Answer:
         """Search, abstain or prompt and write, check."""
         require_room(question, self.budget, self.writer.count_tokens)
+        limit = self.threshold
         hits: Sequence[Hit] = ()
         notes: list[str] = []
         evidence = 0.0
@@ -340,8 +352,8 @@ class Asker:
                 found = self.find(question)
             hits, notes = found.hits, [*found.notes]
             with watch.time("evidence"):
-                evidence = measure_evidence(question, hits, self.reader, self.measure)
-        if "English" in self.calibration and _is_other(question):
+                evidence = measure_evidence(question, hits, self.reader, limit.measure)
+        if "English" in limit.line and _is_other(question):
             notes.append(_OTHER_SCRIPT)
         for note in notes:
             monitor.note(note)
@@ -352,8 +364,8 @@ class Asker:
             writer=self.writer.name,
             extractive=self.writer.extractive,
             evidence=evidence,
-            evidence_floor=self.floor,
-            calibration=self.calibration,
+            evidence_floor=limit.floor,
+            calibration=limit.line,
             citations=[],
             removed_citations=0,
             uncited=0,
@@ -364,7 +376,7 @@ class Asker:
             seconds=watch.seconds,
             notes=notes,
         )
-        if self.k and (not hits or evidence < self.floor):
+        if self.k and (not hits or evidence < limit.floor):
             with watch.time("check"):
                 nearest = nearest_sentence(question, answer.hits, self.reader, self._trained)
             return answer.model_copy(update={"nearest": nearest})

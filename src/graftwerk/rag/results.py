@@ -159,3 +159,18 @@ class Calibration(Report):
     measure: int = Field(
         default=1, ge=1, le=2, description="version of the evidence that it was set with"
     )
+    reading: list[float] = Field(
+        default_factory=list,
+        max_length=64,
+        description="coefficients of the extractive writer, learned from the sentences of the "
+        "questions; empty: the shipped ones, which were as good, or none was learned",
+    )
+    read: int = Field(
+        default=0, description="answerable questions whose sentence was given and found"
+    )
+    first_before: float | None = Field(
+        default=None, description="share of these with the right sentence first, as shipped"
+    )
+    first_after: float | None = Field(
+        default=None, description="the same, learned from the other questions"
+    )

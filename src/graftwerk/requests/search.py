@@ -207,12 +207,13 @@ class Chat(AnswerRequest["graftwerk.rag.results.ChatResult"]):
 
 
 class Calibrate(TableRequest["graftwerk.rag.results.Calibration"]):
-    """Set the answerability threshold of an index from answerable and unanswerable questions."""
+    """Set the answerability threshold of an index from your own questions, and learn from them."""
 
     file: PathField = Field(
         description=(
             'JSON lines {"question": ..., "answerable": true or false}, or a table with these'
-            " columns"
+            ' columns, and "sentence" for words of the sentence that answers, which the reading'
+            " learns from; or a file of `graft eval answers`"
         ),
         json_schema_extra=POSITIONAL,
     )

@@ -8,6 +8,7 @@ NumPy with the LoRA merged into its weights, and needs neither PyTorch nor an ex
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,10 +87,15 @@ class PassageReading:
 
 
 class Reader:
-    """Reads passages with the network of the encoder `base`; thread-safe, loads at first use."""
+    """Reads passages with the network of the encoder `base`; thread-safe, loads at first use.
+
+    Attributes:
+        coefficients: of `reading.READER_FEATURES`, learned for an index; empty for the shipped.
+    """
 
     def __init__(self, folder: Path, base: Path) -> None:
         self._folder, self._base = folder, base
+        self.coefficients: tuple[float, ...] = ()
         self._lock = threading.Lock()
         self._cached: dict[tuple[str, str, str], PassageReading] = {}
 
@@ -105,6 +111,12 @@ class Reader:
                     self._cached[key] = self._read(*key)
                 found.append(self._cached[key])
         return found
+
+    def with_coefficients(self, coefficients: Sequence[float]) -> "Reader":
+        """Return a reader that shares what this one has loaded and read."""
+        other = copy(self)
+        other.coefficients = tuple(coefficients)
+        return other
 
     def _read(self, question: str, heading: str, text: str) -> PassageReading:
         tokenizer, weights, most = self._loaded

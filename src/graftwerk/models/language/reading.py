@@ -248,23 +248,50 @@ _POINTS = re.compile(r"\(?(?:See|Refer to|Read more|For (?:more|further|details)
 _LIST_MARK = re.compile(r"(?:[-*+•>|]\s+|\(?\d{1,3}[.)]\s+)+")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Examined:
+    """The sentences worth comparing, what is seen of each, and what the trained reader found.
+
+    Attributes:
+        features: see `FEATURES`, or `READER_FEATURES` if there are passages.
+        vectors: of the sentences alone.
+        passages: empty without a reader.
+    """
+
+    sentences: Sequence[Sentence]
+    features: Float64[np.ndarray, "n f"]
+    vectors: Vectors
+    passages: Sequence[PassageReading]
+
+
+def examine(
+    question: str, sources: Sequence[Source], encoder: Encoder, reader: Reader | None = None
+) -> Examined | None:
+    """Return what is seen of the sentences of the sources; None without sentences."""
+    sentences = list_sentences(sources)
+    if not sentences:
+        return None
+    passages = [(source.passage.heading, source.passage.text) for source in sources]
+    found = [] if reader is None else reader.read(question, passages)
+    seen = describe_seen(sentences, found) if found else None
+    return Examined(*find_features(question, sentences, encoder, seen), found)
+
+
 def read(
     question: str, sources: Sequence[Source], encoder: Encoder, reader: Reader | None = None
 ) -> list[Reading]:
     """Return the sentences of the sources, the most likely answer first."""
-    sentences = list_sentences(sources)
-    if not sentences:
+    seen = examine(question, sources, encoder, reader)
+    if seen is None:
         return []
-    passages = [(source.passage.heading, source.passage.text) for source in sources]
-    found = [] if reader is None else reader.read(question, passages)
-    seen = describe_seen(sentences, found) if found else None
-    sentences, features, vectors = find_features(question, sentences, encoder, seen)
-    fitted = (READER_WEIGHTS, READER_PROBABILITY) if found else (WEIGHTS, PROBABILITY)
-    scores = features @ np.array(fitted[0])
-    values = scores.tolist(), probability(scores, fitted[1]).tolist(), vectors
+    fitted: tuple[Sequence[float], tuple[float, float, float]] = (WEIGHTS, PROBABILITY)
+    if reader is not None and seen.passages:
+        fitted = (reader.coefficients or READER_WEIGHTS, READER_PROBABILITY)
+    scores = seen.features @ np.array(fitted[0])
+    values = scores.tolist(), probability(scores, fitted[1]).tolist(), seen.vectors
     readings = [
-        Reading(one, score, probable, vector, found[one.rank] if found else None)
-        for one, score, probable, vector in zip(sentences, *values, strict=True)
+        Reading(one, score, probable, vector, seen.passages[one.rank] if seen.passages else None)
+        for one, score, probable, vector in zip(seen.sentences, *values, strict=True)
     ]
     return sorted(readings, key=lambda one: -one.score)
 
@@ -422,6 +449,12 @@ class ExtractiveWriter:
         self.extractive = True
         self.reader = reader
         self._encoder = encoder
+
+    def learned(self, coefficients: Sequence[float]) -> "ExtractiveWriter":
+        """Return a writer whose reading has coefficients of its own, where a reader reads along."""
+        if self.reader is None or len(coefficients) != len(READER_WEIGHTS):
+            return self
+        return ExtractiveWriter(self._encoder, self.reader.with_coefficients(coefficients))
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens by the encoder's tokenizer."""

@@ -32,7 +32,7 @@ ACTING = {"cfg": 2.0, "pag": 1.0, "guide": ["class=cone:8"], "source": "a cone",
 @pytest.mark.parametrize("name", NEEDS)
 def test_an_option_without_effect_is_refused_and_acts_with_each_of_its_others(name) -> None:
     request = gw.Generate(cfg=1.0, **{name: OTHER[name]})
-    with pytest.raises(BadValue, match=f"{name} .* acts only with --"):
+    with pytest.raises(BadValue, match=f"{name} .* acts only with `"):
         require_effect(request, NEEDS, {name})
     require_effect(request, NEEDS, set())  # of a record
     require_effect(gw.Generate(cfg=1.0), NEEDS, {name})  # its default

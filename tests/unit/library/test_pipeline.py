@@ -88,7 +88,7 @@ def test_adapters_and_their_order_in_words(pipe):
         ({"cfg_interval": "5:1"}, BadInput, "interval '5:1'"),
         ({"control": ["canny=x"]}, BadInput, "with_"),
         ({"foo": 1}, BadInput, "there is no such field"),
-        ({"best_of": 2}, BadInput, "best-of"),
+        ({"best_of": 2}, BadInput, "best_of"),
         ({"width": 17}, BadInput, "multiple"),
     ],
 )

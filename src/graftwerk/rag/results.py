@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from ..models.language.markup import MASK, without_markup
 from ..results import Report, with_position
@@ -142,7 +142,7 @@ class ChatResult(Report):
 class Calibration(Report):
     """An answerability threshold and what it promises."""
 
-    floor: float = Field(description="answerability threshold")
+    floor: FiniteFloat = Field(description="answerability threshold")
     encoder: str = Field(description="name of the encoder it holds for")
     fingerprint: str = Field(description="hash of the encoder it holds for")
     answerable: int = Field(description="answerable questions used")
@@ -159,7 +159,7 @@ class Calibration(Report):
     measure: int = Field(
         default=1, ge=1, le=2, description="version of the evidence that it was set with"
     )
-    reading: list[float] = Field(
+    reading: list[FiniteFloat] = Field(
         default_factory=list,
         max_length=64,
         description="coefficients of the extractive writer, learned from the sentences of the "

@@ -156,3 +156,16 @@ def test_an_old_calibration_has_learned_nothing(index):
     path.write_text(json.dumps(old))
     found, _ = opened.calibration()
     assert found.reading == [] and opened.ask(asks[0]).answer
+
+
+@pytest.mark.parametrize("field", ["floor", "reading"])
+def test_a_calibration_of_no_numbers_is_not_used(index, field):
+    opened, known = index
+    asks = [question for question, _ in known]
+    opened.calibrate(asks, [f"Who painted portrait {n}?" for n in range(10)])
+    path = opened.folder / FILE_NAME
+    nan = float("nan")
+    stored = json.loads(path.read_text()) | {field: nan if field == "floor" else [nan] * 14}
+    path.write_text(json.dumps(stored))
+    found, line = opened.calibration()
+    assert "is ignored" in line and found.source.startswith("the shipped")

@@ -30,8 +30,8 @@ SUMMARY = {
     "ask": "Answer a question from an index, with citations checked against their sources.",
     "chat": "Answer questions in turn; each may refer to earlier ones.",
     "embed": "Embed texts or images as vectors.",
-    "calibrate": "Set the answerability threshold of an index from answerable and unanswerable "
-    "questions.",
+    "calibrate": "Set the answerability threshold of an index from your own questions, and learn "
+    "from them.",
     "eval": "Evaluate search, similarity and answers on your own files.",
     "models": "List the built-in models, or describe any model.",
     "fit": "Fit a pre-trained model to labeled data: a linear head, LoRA, or all weights.",

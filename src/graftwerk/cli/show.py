@@ -251,7 +251,7 @@ def _(report: "Calibration") -> list[str]:
         f"(at most {report.promised_rate:.1%} with 95 % confidence); AUC {report.auc:.3f}"
     ]
     if report.first_before is not None and report.first_after is not None:
-        used = "learned from" if report.reading else "stays as shipped after"
+        used = "learned from" if report.reading else "unchanged after"
         lines.append(
             f"reading: {used} {report.read} sentences; right sentence first: "
             f"{report.first_before:.1%} as shipped, {report.first_after:.1%} learned from the "

@@ -27,7 +27,6 @@ from ..models.encoders import suited_encoder
 from ..rag.evidence import LEAST_QUESTIONS
 from ..rag.results import Answer, Calibration, ChatResult
 from ..requests import search
-from ..search import qa_pairs
 from ..search.index import open_index
 from ..search.results import Embedding, Hit, IndexChange, IndexCheck, IndexState, SearchResult
 from ..types import Monitor, Vectors, report_reading
@@ -198,22 +197,16 @@ def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labeled]:
         raise
     except BadInput as error:
         raise BadInput(f"{path} has 0 answerable questions: {error.message}", _FORM) from error
-    names = set() if table is None else set(table.columns)
-    if {"question", "answers"} <= names and "answerable" not in names:
-        questions = [
-            Labeled(one.text, bool(one.answers), one.sentence if one.answers else "")
-            for one in qa_pairs.read_questions(path)
-        ]
-    elif table is None or not {"question", "answerable"} <= names:
+    columns = {} if table is None else table.columns
+    truths = columns.get("answerable", columns.get("answers"))
+    if table is None or "question" not in columns or truths is None:
         raise BadInput(f"{path} has no columns question and answerable.", _FORM)
-    else:
-        columns = table.columns
-        sentences = columns.get("sentence", [None] * len(table.places))
-        rows = zip(table.places, columns["question"], columns["answerable"], sentences, strict=True)
-        questions = [
-            _question(text, predicted, sentence, f"{path}, {location}")
-            for location, text, predicted, sentence in rows
-        ]
+    sentences = columns.get("sentence", [None] * len(table.places))
+    rows = zip(table.places, columns["question"], truths, sentences, strict=True)
+    questions = [
+        _question(text, predicted, sentence, f"{path}, {location}")
+        for location, text, predicted, sentence in rows
+    ]
     for requested, word in ((True, "answerable"), (False, "unanswerable")):
         count = sum(one.answerable is requested for one in questions)
         if count < LEAST_QUESTIONS:
@@ -225,7 +218,10 @@ def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labeled]:
 
 
 def _question(text: Any, predicted: Any, sentence: Any, where: str) -> Labeled:
-    answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
+    if isinstance(predicted, list):  # the answers, in a file of `graft eval answers`
+        answerable: bool | None = bool(predicted)
+    else:
+        answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
     if not isinstance(text, str) or not text.strip() or answerable is None:
         shown = f"{text!r}, {predicted!r}"[:80]
         raise BadInput(f"{where}: {shown} is not a labeled question.", _FORM)

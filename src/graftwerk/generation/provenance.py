@@ -164,9 +164,9 @@ def require_place(path: Path, single: bool) -> bool:
         require_folder(path)
         return False
     if ending != ".png":
-        raise BadInput(f"--out {path} names no PNG file.", "Images are written as .png files.")
+        raise BadInput(f"--out {path} is not a .png file.", "Images are written as PNG.")
     if not single:
-        raise BadInput(f"--out {path} is one file for several images.", "Name a folder.")
+        raise BadInput(f"--out {path} is one file, and there are several images.", "Name a folder.")
     if path.exists() or path.is_symlink():
         try:
             read_record(path)

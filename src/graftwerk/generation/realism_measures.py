@@ -1,7 +1,7 @@
 """What the realism checks know of images that are not real: known fakes, and squeezing.
 
 A linear head tells real images from known fakes. Images that were changed to fool a classifier are
-found by squeezing: a real image keeps its class when it is slightly smoothed, theirs is lost.
+found by squeezing: a real image keeps its class when it is slightly smoothed, they lose it.
 """
 
 import io

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput
@@ -421,7 +421,7 @@ class Index(Unpicklable):
         checked(Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate)
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
-        asks = (self._find_texts, reader, monitor or Silent())
+        asks = (cache(self._find_texts), reader, monitor or Silent())
         yes, no = grounds.measure_all((list(answerable), list(unanswerable)), *asks)
         made = grounds.calibrate(yes, no, false_answer_rate, reader, source)
         made = with_reading(made, sentences or {}, *asks)

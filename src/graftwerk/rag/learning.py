@@ -20,7 +20,7 @@ from .results import Calibration
 
 _FEWEST = 10  # questions whose sentence is among those that were found
 _FOLDS = 5
-_PRIOR = 30.0  # precision, in units of each feature's variance; chosen by `bench/fit_reading.py`
+_PRIOR = 30.0  # precision, of features of unit variance; chosen by `bench.fit_reading --own`
 _PASSAGES = 5
 
 Weights = Float64[np.ndarray, " f"]

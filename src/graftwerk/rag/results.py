@@ -163,7 +163,7 @@ class Calibration(Report):
         default_factory=list,
         max_length=64,
         description="coefficients of the extractive writer, learned from the sentences of the "
-        "questions; empty: the shipped ones, which were as good, or none was learned",
+        "questions; empty: the shipped ones are used",
     )
     read: int = Field(
         default=0, description="answerable questions whose sentence was given and found"

@@ -472,10 +472,10 @@ def given_path(path: PathArgument) -> Path:
     """Return an argument as a path, `~` being the home folder.
 
     Raises:
-        BadInput: it is no path.
+        BadInput: it is not a path.
     """
     if not isinstance(path, str | os.PathLike):
-        raise BadInput(f"{shown(path)} is no path.", "Give a path.")
+        raise BadInput(f"{shown(path)} is not a path.", "Give a path.")
     return Path(path).expanduser()
 
 
@@ -483,10 +483,10 @@ def path_texts(paths: PathArgument | Iterable[PathArgument]) -> list[str]:
     """Return one or several paths as strings; non-UTF-8 bytes become surrogate escapes."""
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
     if not isinstance(several, Iterable):
-        raise BadInput(f"{shown(several)} is no path.", "Give a path, or a list of them.")
+        raise BadInput(f"{shown(several)} is not a path.", "Give a path, or a list of them.")
     found = [*several]
     if wrong := [path for path in found if not isinstance(path, str | os.PathLike)]:
-        raise BadInput(f"{shown(wrong[0])} is no path.", "Give a path, or a list of them.")
+        raise BadInput(f"{shown(wrong[0])} is not a path.", "Give a path, or a list of them.")
     return [os.fspath(path) for path in found]
 
 

@@ -485,9 +485,13 @@ def test_one_image_in_a_file_of_its_own(ask, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "words"),
     [
-        ("cube.png", {"count": 2}, "one file for several images. Name a folder"),
-        ("cube.png", {"grid": ["eta=0,1"], "sampler": "ddim"}, "one file for several images"),
-        ("cube.jpg", {}, "names no PNG file"),
+        ("cube.png", {"count": 2}, "one file, and there are several images. Name a folder"),
+        (
+            "cube.png",
+            {"grid": ["eta=0,1"], "sampler": "ddim"},
+            "one file, and there are several images",
+        ),
+        ("cube.jpg", {}, "is not a .png file"),
         ("x" * 300 + ".png", {}, "File name too long"),
         ("photo.png", {}, "exists and is not a generated image. Name another file"),
     ],

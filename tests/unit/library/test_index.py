@@ -339,4 +339,4 @@ for call in (gw.Index("index").add, gw.Index("index").remove):
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
-    assert done.stdout.splitlines() == ["None is no path. Give a path, or a list of them."] * 2
+    assert done.stdout.splitlines() == ["None is not a path. Give a path, or a list of them."] * 2

@@ -52,10 +52,10 @@ UNTYPED = {
     "gw.ClassGuide(None, 3.0)": "the class of a guide is None",
     'gw.ClassGuide("cat", 3.0, labels="cat")': "Write labels=['cat']",
     "gw.ImageGuide(None, 3.0)": "None is not an image",
-    "gw.load(None)": "None is no path. Give a path.",
-    "gw.Lora(3)": "3 is no path",
-    'gw.probe(b"x")': "is no path",
-    'gw.Index([b"x"])': "is no path. Give a path, or a list of them.",
+    "gw.load(None)": "None is not a path. Give a path.",
+    "gw.Lora(3)": "3 is not a path",
+    'gw.probe(b"x")': "is not a path",
+    'gw.Index([b"x"])': "is not a path. Give a path, or a list of them.",
     'gw.ControlNet("builtin/blocks-canny")(3)': "3 is not an image",
 }
 

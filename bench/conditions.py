@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from graftwerk.blocks.scene import SIDE
 from graftwerk.conditions.kinds import CONDITIONS
-from graftwerk.recipes.registry import HELD_OUT_WORLD, SIDE
+from graftwerk.recipes.registry import HELD_OUT_WORLD
 from graftwerk.recipes.scenes import open_scenes
 from graftwerk.types import Silent
 

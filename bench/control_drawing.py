@@ -13,6 +13,7 @@ from PIL import Image
 from bench.control_settings import Sampled, Setting
 from graftwerk.blocks.captions import Facts, say
 from graftwerk.blocks.networks import load_judge
+from graftwerk.blocks.scene import SIDE
 from graftwerk.conditions.base import Condition
 from graftwerk.conditions.kinds import condition_named
 from graftwerk.controlnet.branch import Branch, Shape, make_branch
@@ -24,7 +25,7 @@ from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.sampling import Plan, decode, image_seed, sample_batch, to_values
 from graftwerk.models.hub import builtin_folder
 from graftwerk.recipes.diffusion import judge_right
-from graftwerk.recipes.registry import HELD_OUT_WORLD, SIDE
+from graftwerk.recipes.registry import HELD_OUT_WORLD
 from graftwerk.recipes.scenes import facts_of_row, open_scenes
 from graftwerk.types import Silent
 

@@ -20,9 +20,10 @@ import torch
 from torch.nn import functional
 
 from graftwerk.blocks.captions import say
+from graftwerk.blocks.scene import SIDE
 from graftwerk.conditions.kinds import condition_named
 from graftwerk.models.hub import builtin_folder
-from graftwerk.recipes.registry import SIDE, TRAINING_WORLD
+from graftwerk.recipes.registry import TRAINING_WORLD
 from graftwerk.recipes.scenes import facts_of_row, open_scenes
 from graftwerk.training.session import Precision
 from graftwerk.types import Silent

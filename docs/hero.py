@@ -2,7 +2,7 @@
 
     python docs/hero.py [FILE]
 
-Everything comes from the built-in models; the images that they generate have 64 x 64 pixels.
+Everything comes from the built-in models; the images that they generate have 128 x 128 pixels.
 """
 
 import sys
@@ -21,7 +21,7 @@ TILE, GAP, LABEL = 192, 8, 26
 
 def inputs(folder: Path) -> tuple[Image.Image, list[Image.Image]]:
     """A render of a scene of one object, and a condition of each kind."""
-    gw.run(gw.BlocksRender(count=SCENE + 1, size=64, objects=1, seed=0, out=folder / "scenes"))
+    gw.run(gw.BlocksRender(count=SCENE + 1, size=128, objects=1, seed=0, out=folder / "scenes"))
     file = sorted((folder / "scenes").glob("train/*.png"))[SCENE]
     maps = []
     for kind in KINDS:

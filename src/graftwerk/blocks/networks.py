@@ -19,6 +19,7 @@ from torch.nn import functional
 from ..models.checkpoint import fingerprint
 from ..models.trainable import load_own
 from ..models.transformers import choose_device
+from .scene import SIDE
 
 _GROUPS = 8  # of channels that are normalized together
 
@@ -177,28 +178,46 @@ class _Frozen:
     device: str
     fingerprint: str
 
-    def _look(self, images: UInt8[np.ndarray, "n h w 3"], batch: int) -> Iterator[Any]:
+    def _look(
+        self, images: UInt8[np.ndarray, "n h w 3"], batch: int, side: int | None = None
+    ) -> Iterator[Any]:
         for start in range(0, len(images), batch):
             part = np.ascontiguousarray(images[start : start + batch])
             with torch.inference_mode():
-                yield self.network(as_input(torch.from_numpy(part).to(self.device)))
+                values = as_input(torch.from_numpy(part).to(self.device))
+                yield self.network(values if side is None else reduced(values, side))
 
 
 class Judge(_Frozen):
-    """A frozen judge."""
+    """A frozen judge; it reads images that are several times as large as its own reduced."""
 
     def judge(self, images: UInt8[np.ndarray, "n h w 3"]) -> list[Judgement]:
         """Detect what is in each image; sides must be multiples of 16."""
         return [
             judgement
-            for grids in self._look(images, _BATCH)
+            for grids in self._look(images, _BATCH, self._side)
             for judgement in read_grids(grids, self.network.config)
         ]
 
     def features(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
         """Return one vector per image, for distances between sets of images."""
-        found = [grids.summary.cpu().numpy() for grids in self._look(images, _BATCH)]
+        looked = self._look(images, _BATCH, self._side)
+        found = [grids.summary.cpu().numpy() for grids in looked]
         return np.concatenate(found).astype(np.float32)
+
+    @property
+    def _side(self) -> int:
+        return int(self.network.config.get("side", SIDE))
+
+
+def reduced(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c y x"]:
+    """Return images whose shorter side is a multiple of `side` with that side, others unchanged.
+
+    Each pixel is the mean of those that it replaces.
+    """
+    factor, rest = divmod(min(images.shape[-2:]), side)
+    fits = factor > 1 and not rest and not any(length % factor for length in images.shape[-2:])
+    return functional.avg_pool2d(images, factor) if fits else images
 
 
 def as_input(images: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:

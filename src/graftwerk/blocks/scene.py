@@ -33,6 +33,7 @@ GROUNDS: tuple[Ground, ...] = ("grass", "sand", "snow", "stone")
 TIMES: tuple[Time, ...] = ("day", "sunset", "night")
 POSES: tuple[Pose, ...] = ("standing", "waving", "arms out", "sitting")
 SKINS: tuple[Skin, ...] = ("light", "tan", "brown", "dark")
+SIDE = 64  # pixels of the images that the built-in networks read
 MOST_OBJECTS = 4
 
 Coordinate = Annotated[float, Field(ge=-100, le=100)]

@@ -157,7 +157,7 @@ CATALOGUE: tuple[Command, ...] = (
     Command("forecast", "commands.forecast", "hourly.csv --target load --horizon 48"),
     Command("eval fit", "commands.fit", "fit new-data.csv"),
     Command("readout", "commands.evaluate", "blocks/ --model FOLDER --at latent --target place"),
-    Command("blocks render", "commands.blocks", "--count 100 --size 64 --seed 7 --out blocks"),
+    Command("blocks render", "commands.blocks", "--count 100 --size 128 --seed 7 --out blocks"),
     Command("blocks show", "commands.blocks", "7 --out scene.png"),
     Command("blocks episodes", "commands.policy", "--count 50 --out demos"),
     Command("blocks replay", "commands.policy", "demos --episode 3 --out episode.gif"),

@@ -20,15 +20,16 @@ from ..blocks.map_images import sheet_of, write_dataset
 from ..blocks.renderer import render
 from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from ..blocks.sampling import sample_scene
-from ..blocks.scene import scene_to_data
+from ..blocks.scene import SIDE, scene_to_data
 from ..data.images import write_image
-from ..diffusion.checkpoint import open_pipeline
+from ..diffusion.checkpoint import open_pipeline, read_config
+from ..diffusion.pipeline import LATENTS_OF
 from ..errors import BadFile, BadInput, Cancelled
 from ..models.checkpoint import fingerprint
 from ..models.hub import builtin_folder
 from ..models.transformers import choose_device
 from ..recipes import result
-from ..recipes.registry import LARGE_SIDE, RECIPES, SIDE, Entry, Observable, Setting, find
+from ..recipes.registry import LARGE_SIDE, RECIPES, Entry, Observable, Setting, find
 from ..requests.models import BlocksRender, BlocksShow, RecipeEval, RecipeRun
 from ..requests.models import RecipeList as Request
 from ..training.loop import CHECKPOINTS, is_training, train
@@ -101,7 +102,7 @@ def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
     if request.sheet is not None and not hasattr(recipe, "sheet"):
         raise BadInput(f"the recipe {entry.name} has no --sheet.", "Leave it out.")
     dependencies = result.open_judge(entry, request.judge) | _compared(request, entry, folder)
-    side = result.common_side(None, dependencies | {"model": folder})
+    side = result.common_side(None, dependencies | {"model": folder}, entry.name)
     setting = Setting(request.seed, choose_device(request.device), dependencies, monitor, side)
     figures = recipe.evaluate(folder, request.count, setting)
     if request.sheet is not None:
@@ -124,7 +125,7 @@ def _compared(request: RecipeEval, entry: Entry, folder: Path) -> dict[str, Path
     takes = ("autoencoder",) if entry.name == "autoencoder" else ()
     if takes and request.autoencoder is None:
         own = builtin_folder(entry.builtin)
-        same_side = result.common_side(None, {"": folder}) == result.common_side(None, {"": own})
+        same_side = result.side_of(folder) == result.side_of(own)
         named["autoencoder"] = own if same_side and folder != own else None
     return result.open_dependencies(
         replace(entry, takes=takes, needs=() if whole else entry.needs), named
@@ -174,7 +175,7 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     folders.require_free(out, KIND, KIND, _is_former)
     folders.require_outside((*dependencies.values(), *judge.values()), out / result.MODEL)
     recipe = entry.load()
-    side = result.common_side(request.side, {**dependencies, **judge})
+    side = result.common_side(request.side, {**dependencies, **judge}, entry.name)
     sizes = _sizes(request, recipe, dependencies, side)
     configuration = _configuration(request, sizes, dependencies, side)
     require_same(out / CHECKPOINTS, configuration)
@@ -248,10 +249,14 @@ def _add_nothing(folder: Path, setting: Setting) -> None:
 def _sizes(request: RecipeRun, recipe: Any, dependencies: Mapping[str, Path], side: int) -> Any:
     """Return the recipe's sizes for images of this side, with the requested changes."""
     sizes = recipe.TINY if request.tiny else recipe.REAL
+    finished, autoencoder = dependencies.get(request.name), dependencies.get("autoencoder")
+    twice = finished is not None and result.side_of(finished) < side
     if side == LARGE_SIDE and not request.tiny:
-        sizes = replace(sizes, **getattr(recipe, "LARGE", {}))
+        small = autoencoder is not None and LATENTS_OF in read_config(autoencoder)
+        changes = recipe.DOUBLED if twice else {} if small else getattr(recipe, "LARGE", {})
+        sizes = replace(sizes, **changes)
     plan: Plan = sizes.plan
-    if request.name in dependencies:
+    if finished is not None and not twice:
         plan = replace(plan, learning_rate=_GENTLER * plan.learning_rate)
     fields = ("steps", "batch", "learning_rate")
     asked = {name: value for name in fields if (value := getattr(request, name)) is not None}

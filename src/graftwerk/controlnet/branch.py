@@ -265,6 +265,19 @@ class Branch(nn.Module):
         hint: Tensor = self.hint_encoder(as_channels(images, channels))
         return hint
 
+    def size_of_maps(self, size: tuple[int, int], factor: int) -> tuple[int, int]:
+        """Return width and height of the control images for images of this size.
+
+        They are smaller than the images if the branch was made for an autoencoder of the same
+        latents with less magnification.
+
+        Args:
+            size: width and height of the images.
+            factor: pixels of an image per value of the U-Net's input, along a side.
+        """
+        width, height = (side * self.shape.factor // factor for side in size)
+        return width, height
+
     def forward(
         self, x: Float[Tensor, "b c h w"], times: Float[Tensor, " b"], hint: Tensor, inputs: Inputs
     ) -> Residuals:

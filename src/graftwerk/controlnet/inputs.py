@@ -40,6 +40,7 @@ def require_map(control: ControlInput) -> None:
         condition_named(control.kind).check_map(image, control.source.name)
 
 
+_WHOLE = ("segmentation", "pose")  # their colors have no values between them
 _LINES = ("canny", "hough", "scribble", "lineart")  # maps of white lines on black
 
 
@@ -67,9 +68,7 @@ def map_of(
     kind, name = control.kind, control.source.name
     if control.finished:
         require_map(control)
-        # colors of classes and of joints have no values between them
-        whole = kind in {"segmentation", "pose"}
-        method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
+        method = Image.Resampling.NEAREST if kind in _WHOLE else Image.Resampling.LANCZOS
         return np.asarray(ImageOps.fit(control.source.image, size, method))
     reader = read or condition_named(kind).read
     made: UInt8[np.ndarray, "h w 3"] = reader(fit(control.source.image, *size)[None])[0]
@@ -80,6 +79,37 @@ def map_of(
             f"own: {kind}-map=FILE.",
         )
     return made
+
+
+def map_for(
+    control: ControlInput,
+    size: tuple[int, int],
+    own: tuple[int, int],
+    read: Read | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The condition image of a control as its branch reads it.
+
+    Args:
+        control: the control.
+        size: width and height of the images.
+        own: width and height of the branch's control images, `size` or a whole fraction of it.
+        read: detects the condition in an image.
+
+    Raises:
+        BadInput: a map of another kind, or one that is empty.
+    """
+    times = size[0] // own[0]
+    if times == 1 or not control.finished or control.source.image.width <= own[0]:
+        return map_of(control, own, read)
+    rows = map_of(control, size)
+    parts = rows.reshape(own[1], times, own[0], times, 3)
+    if control.kind in _LINES:  # a mean would fade them
+        lines: UInt8[np.ndarray, "h w 3"] = parts.max(axis=(1, 3))
+        return lines
+    if control.kind in _WHOLE:
+        return np.ascontiguousarray(parts[:, times // 2, :, times // 2])
+    means: UInt8[np.ndarray, "h w 3"] = np.rint(parts.mean(axis=(1, 3))).astype(np.uint8)
+    return means
 
 
 def mask_of(
@@ -224,7 +254,8 @@ def open_controls(
         control, branch = one.control, one.branch.branch
         for image in (control.source, *control.masks):
             notes.add(image.notes)
-        finished = map_of(control, size, one.read)
+        own = branch.size_of_maps(size, model.factor)
+        finished = map_for(control, size, own, one.read)
         condition = None if control.kind == CUSTOM else condition_named(control.kind)
         read = one.read or (None if of_scenes or condition is None else condition.read)
         mask = mask_of(control.masks, size, model.device)

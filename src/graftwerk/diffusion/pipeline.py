@@ -1,6 +1,7 @@
 """Load a pipeline by name as a frozen diffusion model, from its configurations and safetensors."""
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -122,6 +123,10 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
 
 
+LATENTS_OF = "_latents_of"  # in an autoencoder's config: the identity of the latents it kept
+_HASH = re.compile("[0-9a-f]{64}")
+
+
 @dataclass(frozen=True)
 class LatentSpace:
     """An autoencoder and the scale of its latents; without one, pixels from -1 to 1.
@@ -143,9 +148,14 @@ class LatentSpace:
 
     @cached_property
     def identity(self) -> str:
-        """Hash of everything that determines the latents; `pixels` without an autoencoder."""
+        """Hash of everything that determines the latents; `pixels` without an autoencoder.
+
+        An autoencoder for larger images with the latents of another one has that one's.
+        """
         if self.network is None:
             return "pixels"
+        if _HASH.fullmatch(kept := str(self.network.config.get(LATENTS_OF))):
+            return kept
         digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
         if shift := self.network.config.get("shift_factor"):
             digest.update(repr(shift).encode())

@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 
 from .. import files
 from ..blocks.networks import Judge, Judgement, load_judge
-from ..blocks.scene import MOST_OBJECTS
+from ..blocks.scene import MOST_OBJECTS, SIDE
 from ..data.images import open_image
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.sampling import decode, encode, residuals, stack, stretch
@@ -33,7 +33,7 @@ from ..models.image_encoder import ImageEncoder
 from ..models.trainable import own_shape
 from ..models.zero_shot import require_joint
 from ..recipes.autoencoder import latents_identity
-from ..recipes.registry import HELD_OUT_WORLD, SIDE
+from ..recipes.registry import HELD_OUT_WORLD, LARGE_SIDE
 from ..recipes.scenes import open_scenes
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..settings import settings
@@ -310,7 +310,8 @@ def can_testify(model: DiffusionModel | None, real: str | None) -> bool:
 
 def draws_blocks(model: DiffusionModel) -> bool:
     """Whether a model generates Blocks scenes, in their latent space and size."""
-    return model.space.identity == _own_latents() and model.size == (SIDE, SIDE)
+    sizes = {(side, side) for side in (SIDE, LARGE_SIDE)}
+    return model.space.identity == _own_latents() and model.size in sizes
 
 
 @cache
@@ -359,7 +360,7 @@ def _real_images(
                 f"what real images{of} look like is not known.",
                 "Name a folder of some with --real.",
             )
-        scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, SIDE, monitor)
+        scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, model.size[0], monitor)
         images: ImageBatch = scenes.rows(np.arange(_REAL))["picture"]
         return images, scenes.name
     paths = real_images_in(folder)[:_REAL]

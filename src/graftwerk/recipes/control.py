@@ -63,6 +63,7 @@ def open_pairs(
     condition: Condition,
     dropped: float,
     monitor: Monitor,
+    factor: int | None = None,
 ) -> ScenePairs:
     """Render scenes, encode them and compute conditions, where they are not in the cache.
 
@@ -74,18 +75,22 @@ def open_pairs(
         condition: to compute for each.
         dropped: share of captions with missing parts.
         monitor: shows progress.
+        factor: pixels of a condition per latent, along a side; None: as of the images.
     """
     if model.reader is None:
         raise ValueError("a model that reads no prompts")
     repeats = REPEATS if world == TRAINING_WORLD else 0.0
-    scenes = open_scenes("maps", world, count, model.size[0], monitor, repeats=repeats)
+    side = model.size[0]
+    scenes = open_scenes("maps", world, count, side, monitor, repeats=repeats)
     latents = open_latents(
         model.decoder, latents_identity(folder / "vae"), scenes, model.device, monitor
     )
     identity = fingerprint(folder / "text_encoder", {})
     states = open_states(model.reader, identity, scenes, dropped, monitor)
     empty = model.reader.read([""]).states[0].cpu()
-    maps = _open_conditions(scenes, condition, monitor)
+    side = side * (factor or model.factor) // model.factor
+    seen = open_scenes("maps", world, count, side, monitor, repeats=repeats)
+    maps = _open_conditions(seen, condition, monitor)
     return ScenePairs(len(scenes), latents, states, maps, empty)
 
 
@@ -192,8 +197,9 @@ class ControlRecipe:
         model = load_diffusion(str(pipeline), setting.device)
         branch = open_branch(folder, model)
         pairs = open_pairs(
-            model, pipeline, HELD_OUT_WORLD, count, self.condition, 0.0, setting.monitor
-        )
+            model, pipeline, HELD_OUT_WORLD, count, self.condition, 0.0, setting.monitor,
+            factor=branch.shape.factor,
+        )  # fmt: skip
         numbers = np.arange(count)
         prompted = pairs.take(numbers, numbers >= 0)
         unprompted = pairs.take(numbers, numbers < 0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..blocks.networks import JUDGE_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
-from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
+from ..blocks.scene import COLOURS, GROUNDS, KINDS, SIDE, TIMES
 from ..training.session import Plan
 from ..training.state import Loss
 from .perception import SceneTask, Sizes, total_of
@@ -45,6 +45,7 @@ class Work(SceneTask):
             "colours": list(COLOURS),
             "grounds": list(GROUNDS),
             "times": list(TIMES),
+            **({} if setting.side == SIDE else {"side": setting.side}),
         }
         super().__init__(JudgeNetwork(config), config, scenes, setting)
         self._bias[0] = _FEW

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from ..blocks.scene import SIDE
 from ..errors import UnknownName
 from ..models.hub import CONTROLS
 from ..training.session import Plan, Task
@@ -84,7 +85,7 @@ RECIPES: tuple[Entry, ...] = (
     ),
     Entry(
         "autoencoder",
-        "turns images into latents of an eighth of their sides, and back",
+        "turns images into latents of an eighth or a sixteenth of their sides, and back",
         "It was trained on images of Blocks scenes and blurs what else it is given.",
         "AutoencoderKL of diffusers",
         {"psnr_db": 30.0, "edge_f1": 0.9},
@@ -165,7 +166,7 @@ def find(name: str) -> Entry:
     raise UnknownName("recipe", name, [entry.name for entry in RECIPES])
 
 
-SIDE, LARGE_SIDE = 64, 128  # of the built-in models' images, and what else there is
+LARGE_SIDE = 128  # of images in pixels, where it is not `SIDE`
 TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
 REPEATS = 0.15  # chance of training scenes that an object is like another: "two red cubes"
 

@@ -14,13 +14,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .. import files, folders
+from ..blocks.scene import SIDE
 from ..errors import BadFile, BadInput
 from ..models.hub import PREFIX, builtin_folder
 from ..models.trainable import WEIGHTS
 from ..text_safety import counted
 from ..training.session import Outcome
 from ..training.state import generator_for, initialise
-from .registry import SIDE, Entry, Setting, find
+from .registry import Entry, Setting, find
 
 
 def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -272,29 +273,45 @@ def open_dependencies(entry: Entry, given: Mapping[str, Path | None]) -> dict[st
     return found
 
 
-def common_side(requested: int | None, models: Mapping[str, Path]) -> int:
+def side_of(folder: Path) -> int:
+    """Return the side in pixels of the images of a model written by a recipe."""
+    return int(files.read_json(folder / RECORD)["configuration"].get("side", SIDE))
+
+
+_READERS = ("judge", "perception", "clip")  # they read larger images reduced
+_OF_LATENTS = ("noisy-classifier", "control-")  # their latents may be of larger images
+
+
+def common_side(requested: int | None, models: Mapping[str, Path], trained: str = "") -> int:
     """Return the side in pixels of the images that these models are for.
+
+    Models that read images or latents may be for half the side, and so may a finished autoencoder
+    that is trained further.
 
     Args:
         requested: the side named by the user.
         models: folders of finished models, by recipe.
+        trained: the recipe that is run; empty where none is.
 
     Raises:
         BadInput: their sides differ.
     """
-    sides = {
-        f"--{name}": int(files.read_json(folder / RECORD)["configuration"].get("side", SIDE))
-        for name, folder in models.items()
-    }
+    sides = {f"--{name}": side_of(folder) for name, folder in models.items()}
+    smaller = {f"--{name}" for name in _READERS}
+    smaller |= {"--autoencoder"} if trained == "autoencoder" else set()
+    smaller |= {"--model"} if trained.startswith(_OF_LATENTS) else set()
     if requested is not None:
         sides["--side"] = requested
-    if len(set(sides.values())) > 1:
-        found = ", ".join(f"{name} {side}" for name, side in sides.items())
+    side = max(sides.values(), default=SIDE)
+    if any(
+        own != side and not (name in smaller and 2 * own == side) for name, own in sides.items()
+    ):
+        found = ", ".join(f"{name} {own}" for name, own in sides.items())
         raise BadInput(
             f"these are for images of different sides, in pixels: {found}.",
             "Name models of one size; one that is not named is the built-in one.",
         )
-    return next(iter(sides.values()), SIDE)
+    return side
 
 
 def open_result(folder: Path, recipe: str) -> Path:

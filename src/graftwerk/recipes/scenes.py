@@ -275,6 +275,11 @@ class Scenes:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def side(self) -> int:
+        """Of the images, in pixels."""
+        return int(self._chunks[0].dtype["picture"].shape[0])
+
     def column(self, name: str) -> Shaped[np.ndarray, " n *rest"]:
         """Return one column of all rows."""
         return np.concatenate([chunk[name] for chunk in self._chunks])

@@ -303,7 +303,7 @@ class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
     """Render scenes of the Blocks world into a data set folder: images, captions, exact maps."""
 
     count: int = Field(default=100, ge=1, le=limits.SCENES, description="number of scenes")
-    size: SceneSide = 64
+    size: SceneSide = 128
     objects: int | None = Field(
         default=None,
         ge=1,

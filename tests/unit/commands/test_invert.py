@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def real(tmp_path):
     """An image of a real scene."""
     path = tmp_path / "real.png"
-    Image.fromarray(render(sample_scene(77, 3), 64, 64)).save(path)
+    Image.fromarray(render(sample_scene(77, 3), 128, 128)).save(path)
     return path
 
 
@@ -47,7 +47,7 @@ def test_the_loss_falls_in_every_space(ask, space, to):
     assert json.loads(Path(report.losses_file).read_text())["losses"] == report.losses
     assert len(report.pictures) == len(report.verdicts) == 2
     with Image.open(report.film) as film:
-        assert film.size == (5 * 68 + 4, 72)
+        assert film.size == (5 * 132 + 4, 136)
 
 
 @pytest.mark.parametrize("space", ["latent", "pixel"])

@@ -32,12 +32,12 @@ def test_every_listed_model_can_be_looked_at():
 def test_what_the_blocks_models_are():
     pipeline = look_at("builtin/blocks")
     assert (pipeline.reads, pipeline.dimension) == (["text"], None)
-    assert pipeline.details["draws"] == "64 x 64 pixels, 1/8 latents"
+    assert pipeline.details["draws"] == "128 x 128 pixels, 1/16 latents"
     assert look_at("builtin/blocks-clip").reads == ["image", "text"]
     assert look_at("builtin/blocks-judge").details["kinds"].startswith("sphere, cube")
     assert "sky" in look_at("builtin/blocks-perception").details["classes"]
     autoencoder = look_at("builtin/blocks-autoencoder")
-    assert autoencoder.details["latents"] == "16 channels, 1/8 of the sides"
+    assert autoencoder.details["latents"] == "16 channels, 1/16 of the sides"
     for name, figure in (
         ("builtin/blocks", "one_object"),
         ("builtin/blocks-clip", "zero_shot"),

@@ -10,6 +10,7 @@ import torch
 
 from graftwerk.commands import blocks
 from graftwerk.conditions.kinds import CONDITIONS
+from graftwerk.diffusion.pipeline import LatentSpace, load_diffusion, load_part
 from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName, WrongBase
 from graftwerk.recipes import autoencoder
 from graftwerk.recipes.registry import RECIPES
@@ -305,6 +306,21 @@ def test_ingredients(models, tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+def test_an_autoencoder_for_larger_images_keeps_its_latents(models, tmp_path):
+    root, _ = models
+    out, finished = tmp_path / "large", root / "autoencoder" / "model"
+    report = make("autoencoder", out, autoencoder=root / "autoencoder", side=128)
+    assert report.figures["latents_unexplained"] > 0
+    identities = [LatentSpace(load_part(one)).identity for one in (finished, out / "model")]
+    assert identities[0] == identities[1]
+    large = load_part(out / "model")
+    assert (large.config.sample_size, LatentSpace(large).factor) == (128, 16)
+    diffusion = tmp_path / "diffusion"
+    rest = {"clip": root / "clip", "judge": root / "judge", "autoencoder": out}
+    make("diffusion", diffusion, **rest)
+    assert load_diffusion(str(diffusion / "model"), "cpu").size == (128, 128)
+
+
 def test_names():
     with pytest.raises(UnknownName, match="Did you mean clip"):
         make("clipp", Path("nowhere"))
@@ -325,7 +341,8 @@ def test_evaluation_repeats_the_figures_of_the_card(models):
 def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_path):
     from PIL import Image
 
-    model, path = models[0] / "autoencoder", tmp_path / "sheet.png"
+    model, path = tmp_path / "large", tmp_path / "sheet.png"
+    make("autoencoder", model, autoencoder=models[0] / "autoencoder", side=128)
     request = RecipeEval(name="autoencoder", model=model, count=8, sheet=path)
     figures = blocks.run_recipe_eval(request, Silent()).figures
     own = blocks.run_recipe_eval(RecipeEval(name="autoencoder", count=8), Silent()).figures
@@ -336,7 +353,10 @@ def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_pa
     assert own["edge_f1"] > 0.6 > 0.3 > own["edge_f1_by_chance"]
     with Image.open(path) as sheet:
         width, height = sheet.size
-    assert width > 3 * 64 and height > 12 * 64
+    assert width > 3 * 128 and height > 12 * 128
+    request = RecipeEval(name="autoencoder", model=models[0] / "autoencoder", count=8)
+    small = blocks.run_recipe_eval(request, Silent()).figures
+    assert not any(figure.endswith("_before") for figure in small)  # of other images
     with pytest.raises(BadInput, match="no `sheet`"):
         request = RecipeEval(name="judge", model=models[0] / "judge", sheet=path)
         blocks.run_recipe_eval(request, Silent())
@@ -344,8 +364,6 @@ def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_pa
 
 def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
     monkeypatch.setattr("graftwerk.recipes.diffusion._STEPS", 2)
-    from graftwerk.diffusion.pipeline import load_diffusion
-
     root, _ = models
     made = {name: tmp_path / name for name in ("judge", "perception", "clip", "autoencoder")}
     for name in ("judge", "perception", "clip"):
@@ -370,8 +388,8 @@ def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
     assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["autoencoder"]
     request = RecipeEval(name="diffusion", model=diffusion, judge=made["judge"], count=8)
     assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["diffusion"]
-    with pytest.raises(BadInput, match="`judge` 64, `model` 128"):
-        blocks.run_recipe_eval(request.model_copy(update={"judge": None}), Silent())
+    judged = blocks.run_recipe_eval(request.model_copy(update={"judge": None}), Silent())
+    assert set(judged.figures) == FIGURES["diffusion"]  # by the built-in judge, at half the size
 
 
 def test_evaluation_with_a_judge(models, monkeypatch):

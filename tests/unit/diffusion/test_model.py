@@ -200,7 +200,7 @@ def test_what_a_prompt_loses(model) -> None:
 
 
 def test_built_in_names() -> None:
-    assert load_diffusion("builtin/blocks", "cpu").size == (64, 64)
+    assert load_diffusion("builtin/blocks", "cpu").size == (128, 128)
     with pytest.raises(UnknownName, match="Did you mean builtin/blocks"):
         load_diffusion("builtin/block")
 

@@ -29,7 +29,7 @@ NOT_POSSIBLE = [
         UnknownName,
         "Allowed: red sphere",
     ),
-    ({"width": 100}, BadInput, "multiples of 8, for example 96"),
+    ({"width": 100}, BadInput, "multiples of 16, for example 96"),
     ({"sampler": "foo"}, BadInput, "sampler 'foo' is not valid"),
     ({"cfg_interval": "5:1"}, BadInput, "interval '5:1'"),
     ({"guide_interval": "5:1"}, BadInput, "interval '5:1'"),

@@ -66,7 +66,7 @@ def test_in_its_own_world_it_passes_its_self_test_and_tells_fakes(blocks):
     test = check.self_test
     assert test.passed and min(test.noise, test.blurred, test.shuffled) >= 0.9
     assert "Blocks scenes" in test.world and test.unlike < 0.1
-    real = open_scenes("pictures", 4, 24, 64, Silent()).rows(np.arange(24))["picture"]
+    real = open_scenes("pictures", 4, 24, 128, Silent()).rows(np.arange(24))["picture"]
     assert verdicts(check, real).count("real") >= 22
     for name, fakes in fakes_of(real).items():
         assert verdicts(check, fakes).count("strange") >= 15, name
@@ -83,13 +83,13 @@ def test_among_photographs_it_says_that_it_cannot_tell_and_calls_no_noise_real(b
     assert "calls none real" in self_test_lines(test)[0]
     found = verdicts(check, photographs(12, 2))
     assert set(found) <= {"no verdict", "strange"} and found.count("no verdict") >= 9
-    noise = np.random.default_rng(3).integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
+    noise = np.random.default_rng(3).integers(0, 256, (12, 128, 128, 3), dtype=np.uint8)
     assert set(verdicts(check, noise)) == {"strange"}
 
 
 def test_one_strong_measure_is_enough(blocks):
     check = open_realism_check(blocks, None, Silent())
-    real = open_scenes("pictures", 4, 8, 64, Silent()).rows(np.arange(8))["picture"]
+    real = open_scenes("pictures", 4, 8, 128, Silent()).rows(np.arange(8))["picture"]
     blurred = fakes_of(real)["blurred"]
     for one in check.testify([""] * 8, blurred, None, None):
         readings = {witness.name: witness.reading for witness in one.witnesses}
@@ -155,7 +155,7 @@ def generate(tmp_path, prompt, **options):
 def test_a_photograph_and_a_prompt_of_another_world_are_told(tmp_path):
     photo, scene = tmp_path / "photo.png", tmp_path / "scene.png"
     Image.fromarray(photographs(1, 5)[0]).save(photo)
-    image = open_scenes("pictures", 4, 1, 64, Silent()).rows(np.arange(1))["picture"][0]
+    image = open_scenes("pictures", 4, 1, 128, Silent()).rows(np.arange(1))["picture"][0]
     Image.fromarray(image).save(scene)
     unlike = "unlike the Blocks scenes that builtin/blocks knows"
     for options in ({"control": [f"canny={photo}"]}, {"init": photo}):

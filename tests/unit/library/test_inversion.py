@@ -13,7 +13,7 @@ from graftwerk.data.images import read_image
 from graftwerk.errors import BadInput, UnknownName
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-PHOTO = render(sample_scene(77, 3), 64, 64)
+PHOTO = render(sample_scene(77, 3), 128, 128)
 
 
 @pytest.fixture(scope="module")

@@ -34,12 +34,12 @@ def test_it_is_refused(pipe, call, words):
 
 
 def test_one_image_is_encoded_as_a_list_of_one(pipe):
-    red = Image.new("RGB", (64, 64), "red")
+    red = Image.new("RGB", (128, 128), "red")
     batch = pipe.encode([red])
     assert torch.equal(pipe.encode(red), batch)
     assert torch.equal(pipe.encode(np.asarray(red)), batch)
     assert torch.equal(pipe.encode(np.asarray(red)[None]), batch)
-    assert pipe.decode(batch)[0].size == (64, 64)
+    assert pipe.decode(batch)[0].size == (128, 128)
 
 
 UNTYPED = {

@@ -32,7 +32,7 @@ def made(**weights):
 
 
 def test_nothing_is_lost_on_equal_images(images):
-    loss, figures = made().loss(images, images, 0.0)
+    loss, figures = made().loss(images, images, 0.0, torch.Generator())
     assert float(loss) == pytest.approx(0, abs=1e-5)
     assert set(figures) == {"error", "features", "psnr_db"}
     assert float(psnr(images, images).min()) > 100
@@ -44,7 +44,10 @@ def test_a_blur_costs_more_than_another_brightness_of_the_same_error(images):
     darker = images - error
     assert float(functional.l1_loss(darker, images)) == pytest.approx(float(error), rel=1e-3)
     losses = made(edges=0.0)  # so that only the features differ
-    assert losses.loss(blurred, images, 0.0)[0] > 1.5 * losses.loss(darker, images, 0.0)[0]
+    assert (
+        losses.loss(blurred, images, 0.0, torch.Generator())[0]
+        > 1.5 * losses.loss(darker, images, 0.0, torch.Generator())[0]
+    )
 
 
 def test_the_discriminator_comes_late():
@@ -59,7 +62,7 @@ def test_each_side_learns_from_its_own_loss(images):
     parameters = list(losses.parameters().values())
 
     def gradients(share):
-        loss, figures = losses.loss(sampled, images, share)
+        loss, figures = losses.loss(sampled, images, share, torch.Generator())
         own, *others = torch.autograd.grad(loss, [sampled, *parameters], allow_unused=True)
         return own, others, figures
 
@@ -81,12 +84,12 @@ def test_a_discriminator_learns_to_tell_a_blur(images):
     losses = made()
     blurred = functional.avg_pool2d(images, 3, stride=1, padding=1)
     optimizer = torch.optim.Adam(losses.parameters().values(), lr=2e-3)
-    before = losses.loss(blurred, images, 1.0)[1]["discriminator"]
+    before = losses.loss(blurred, images, 1.0, torch.Generator())[1]["discriminator"]
     for _ in range(30):
         optimizer.zero_grad()
-        losses.loss(blurred, images, 1.0)[0].backward()
+        losses.loss(blurred, images, 1.0, torch.Generator())[0].backward()
         optimizer.step()
-    assert losses.loss(blurred, images, 1.0)[1]["discriminator"] < 0.75 * before
+    assert losses.loss(blurred, images, 1.0, torch.Generator())[1]["discriminator"] < 0.75 * before
 
 
 def test_a_decoder_is_saved_part_of_the_way_and_a_whole_network_whole(tmp_path):

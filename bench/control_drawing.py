@@ -159,9 +159,12 @@ def open_stage(
         torch_dtype=torch.float32,
     )
     pipeline.set_progress_bar_config(disable=True)
+    width, height = branch.size_of_maps(model.size, model.factor)
+    prepare = pipeline.prepare_image  # of the images' size; the built-in branches read half of it
+    pipeline.prepare_image = lambda **given: prepare(**given | {"width": width, "height": height})
     rows = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, Silent()).rows(np.arange(count))
     facts = [facts_of_row(row) for row in rows]
-    maps = np.stack([resized(one, model.size) for one in condition.from_rows(rows)])
+    maps = np.stack([resized(one, (width, height)) for one in condition.from_rows(rows)])
     return Stage(model, branch, pipeline, condition, maps, [say(fact) for fact in facts], facts)
 
 

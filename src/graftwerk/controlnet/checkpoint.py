@@ -122,7 +122,8 @@ def open_branch(folder: Path, model: DiffusionModel) -> Branch:
             f"Name a {NAMES.get(kind, 'branch')} of diffusers or what `graft control train` wrote "
             "for it.",
         )
-    return read_branch(folder, model.unet, model.factor, model.name, *model.bases)
+    twice = model.space.is_double
+    return read_branch(folder, model.unet, model.factor, model.name, *model.bases, twice=twice)
 
 
 def _require_recorded_base(folder: Path, name: str, fingerprints: Sequence[str]) -> None:
@@ -131,9 +132,22 @@ def _require_recorded_base(folder: Path, name: str, fingerprints: Sequence[str])
 
 
 def read_branch(
-    folder: Path, network: Any, factor: int, base_name: str, *base_fingerprints: str
+    folder: Path,
+    network: Any,
+    factor: int,
+    base_name: str,
+    *base_fingerprints: str,
+    twice: bool = False,
 ) -> Branch:
     """Load a branch and check that it fits its U-Net.
+
+    Args:
+        folder: of the branch.
+        network: the U-Net.
+        factor: pixels of an image per value of the U-Net's input, along a side.
+        base_name: of the model.
+        base_fingerprints: that the branch may have recorded.
+        twice: whether the branch's control images may have half the size of the images.
 
     Raises:
         WrongBase: it belongs to another model; both are named.
@@ -144,6 +158,8 @@ def read_branch(
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
     _require_recorded_base(folder, base_name, base_fingerprints)
     if config.get("_class_name") == "ControlNetModel":
+        own = 2 ** (len(config.get("conditioning_embedding_out_channels") or ()) - 1)
+        factor = factor // 2 if twice and 2 * own == factor else factor
         return _read_theirs(folder, config, network, factor, base_name)
     if config.get("model_type") == _MODEL_TYPE:
         _require_own_base(folder, config, base_name, base_fingerprints)

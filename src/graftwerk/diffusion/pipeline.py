@@ -154,8 +154,8 @@ class LatentSpace:
         """
         if self.network is None:
             return "pixels"
-        if _HASH.fullmatch(kept := str(self.network.config.get(LATENTS_OF))):
-            return kept
+        if self.is_double:
+            return str(self.network.config[LATENTS_OF])
         digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
         if shift := self.network.config.get("shift_factor"):
             digest.update(repr(shift).encode())
@@ -164,6 +164,12 @@ class LatentSpace:
             if is_encoder(name):
                 digest.update(f"{name}\0".encode() + weight.half().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    @property
+    def is_double(self) -> bool:
+        """Whether it has the latents of an autoencoder for images of half the side."""
+        kept = None if self.network is None else self.network.config.get(LATENTS_OF)
+        return bool(_HASH.fullmatch(str(kept)))
 
     def encode(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
         """Encode images with values from 0 to 1; latents are the mode of their distribution."""

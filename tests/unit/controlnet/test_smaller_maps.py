@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from graftwerk.blocks.networks import load_judge
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.conditions.kinds import CONDITIONS
+from graftwerk.controlnet.checkpoint import open_branch, write_controlnet
 from graftwerk.controlnet.inputs import load_branch, map_for, map_of
 from graftwerk.controlnet.spec import ControlInput, NamedImage
 from graftwerk.diffusion.pipeline import load_diffusion
+from graftwerk.diffusion.sampling import to_values
 from graftwerk.errors import BadInput
 from graftwerk.models.hub import builtin_folder
 
@@ -81,3 +84,13 @@ def test_the_judge_reads_larger_images_at_its_own_size(scene):
     assert (large.ground, large.time) == (own.ground, own.time)
     for one, other in zip(large.objects, own.objects, strict=True):
         assert (one.x, one.y) == pytest.approx((other.x, other.y), abs=0.01)
+
+
+def test_an_exported_branch_still_reads_smaller_maps(tmp_path, scene):
+    model = load_diffusion("builtin/blocks", "cpu")
+    branch = load_branch(builtin_folder("builtin/blocks-canny"), model).branch
+    write_controlnet(tmp_path, branch, model.unet)
+    again = open_branch(tmp_path, model)
+    assert again.size_of_maps(LARGE, model.factor) == SMALL
+    maps = to_values(scene[None, ::2, ::2])
+    assert torch.equal(again.read(maps), branch.read(maps))

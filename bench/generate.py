@@ -45,7 +45,7 @@ class Size:
 
 SIZES = {
     "tiny, 16 px": Size({}, (16, 16), 4, 20, 15),
-    "builtin/blocks, 64 px": Size(None, (), 4, 20, 11),
+    "builtin/blocks, 128 px": Size(None, (), 4, 20, 11),
     "860M (SD 1.5), 64 px": Size(
         {
             "sample_size": 8,

@@ -136,7 +136,7 @@ NOT_RUN = {
         "graft tour --out tour",
     ),
     "reads images or texts by the hundred": (
-        "graft blocks render --count 100 --size 64 --seed 7 --out blocks",
+        "graft blocks render --count 100 --size 128 --seed 7 --out blocks",
         'graft classify pictures/ --labels "a red cube,a blue cone"',
         "graft eval alignment blocks",
         "graft eval edges photos.zip",

@@ -236,17 +236,17 @@ _FRESH_WORLD = 4  # further real scenes, to say how far apart two real sets are
 def measure_sampled(folder: Path, judge: Path, count: int, setting: Setting) -> dict[str, float]:
     """Generate images from `count` held-out captions of each sort and judge them.
 
-    `one_object` and `two_objects` are the shares of images with exactly the objects of the
-    caption, with correct kinds, colors and order; `frechet` compares generated with real images,
-    `frechet_of_real` two sets of real images, and `frechet_unprompted` images generated without a
-    prompt with real ones, all in sets of equal size; `unprompted_with_objects` is the share of the
-    latter with one to four objects.
+    `one_object`, `two_objects` and `four_objects` are the shares of images with exactly the objects
+    of the caption, with correct kinds, colors and order; `frechet` compares generated with real
+    images, `frechet_of_real` two sets of real images, and `frechet_unprompted` images generated
+    without a prompt with real ones, all in sets of equal size; `unprompted_with_objects` is the
+    share of the latter with one to four objects.
     """
     model = load_diffusion(str(folder), setting.device)
     eyes = load_judge(judge, setting.device)
     figures: dict[str, float] = {}
     environment: list[float] = []
-    for name, objects in (("one_object", 1), ("two_objects", 2)):
+    for name, objects in (("one_object", 1), ("two_objects", 2), ("four_objects", 4)):
         figures[name], around = share_of_right(model, eyes, objects, count, GUIDANCE, setting)
         environment.append(around)
     figures["ground_and_time"] = float(np.mean(environment))

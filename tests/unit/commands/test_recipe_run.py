@@ -36,6 +36,7 @@ FIGURES = {
     "diffusion": {
         "one_object",
         "two_objects",
+        "four_objects",
         "ground_and_time",
         "frechet",
         "frechet_of_real",
@@ -385,7 +386,8 @@ def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
     request = RecipeEval(
         name="autoencoder", model=made["autoencoder"], judge=made["judge"], count=8
     )
-    assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["autoencoder"]
+    beside = {f"{figure}_before" for figure in autoencoder._BESIDE}  # of the built-in one
+    assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["autoencoder"] | beside
     request = RecipeEval(name="diffusion", model=diffusion, judge=made["judge"], count=8)
     assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["diffusion"]
     judged = blocks.run_recipe_eval(request.model_copy(update={"judge": None}), Silent())

@@ -49,8 +49,10 @@ def blocks():
 def photographs(count, seed):
     """Images with the spectrum of photographs, which no Blocks scene has the look of."""
     rng = np.random.default_rng(seed)
-    radius = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)) + 1 / 64
-    waves = np.fft.fft2(rng.normal(size=(count, 3, 64, 64)) + rng.normal(size=(count, 1, 64, 64)))
+    radius = np.hypot(np.fft.fftfreq(128)[:, None], np.fft.fftfreq(128)) + 1 / 128
+    waves = np.fft.fft2(
+        rng.normal(size=(count, 3, 128, 128)) + rng.normal(size=(count, 1, 128, 128))
+    )
     rows = np.fft.ifft2(waves / radius ** rng.uniform(1.0, 1.6, (count, 1, 1, 1))).real
     rows = rows / rows.std(axis=(1, 2, 3), keepdims=True) * 50 + 120
     return np.clip(rows, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import ImageChops
+from PIL.Image import Resampling
 
 from .. import conditions, files, folders
 from ..adapters.manifest import is_replaceable, write_bundle
@@ -109,6 +110,10 @@ def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
     opened = open_image(request.image, depth=is_depth)
     if opened.notes:
         monitor.note(f"{request.image} was read as: {', '.join(opened.notes)}")
+    if "size" in request.model_fields_set:
+        scale = request.size / min(opened.image.size)
+        width, height = (max(1, round(scale * side)) for side in opened.image.size)
+        opened = opened._replace(image=opened.image.resize((width, height), Resampling.LANCZOS))
     return opened
 
 
@@ -169,6 +174,8 @@ def _checked(request: MakeCondition) -> canny.CannySettings:
         )
     if request.kind == _ALL and named not in ([], ["--scene"]):
         raise BadInput(f"{named[0]} is for one kind, not for all.", "Name the kind.")
+    if request.finished and "size" in request.model_fields_set:
+        raise BadInput("--size resizes an image or a scene, not a finished map.", "Leave it out.")
     fields = MakeCondition.model_fields
     own = ("thresholds", "sigma", "kernel", "stages")
     changed = [f"--{name}" for name in own if getattr(request, name) != fields[name].default]

@@ -246,7 +246,9 @@ def _size_of(request: Generate, model: DiffusionModel, monitor: Monitor) -> tupl
     size = request.width or model.size[0], request.height or model.size[1]
     if size != model.size:
         own, asked = ("{} x {}".format(*one) for one in (model.size, size))
-        monitor.note(f"the model was made for {own} pixels; at {asked} it tends to repeat things")
+        smaller = size[0] * size[1] < model.size[0] * model.size[1]
+        what = "images lack what the prompt says" if smaller else "it tends to repeat things"
+        monitor.note(f"the model was made for {own} pixels; at {asked} {what}")
     return size
 
 

@@ -215,7 +215,11 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
         lt=2**63,
         description="make the exact map of this scene of the Blocks world (see --seed)",
     )
-    size: SceneSide = Field(default=256, description="side length in pixels, with --scene")
+    size: SceneSide = Field(
+        default=256,
+        description="side length in pixels, with --scene; of an image, if given, resize it so that "
+        "its shorter side has this length",
+    )
     finished: bool = Field(
         default=False,
         description=(

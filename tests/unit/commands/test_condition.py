@@ -84,6 +84,15 @@ def test_the_steps_of_canny(picture, tmp_path) -> None:
     assert absolute.thresholds == [50, 120.5]
 
 
+def test_an_image_is_resized_where_a_size_is_given(picture, tmp_path) -> None:
+    image = tmp_path / "wide.png"
+    Image.open(picture).resize((192, 128)).save(image)
+    made, edges, _ = make("canny", image, tmp_path, size=64)
+    assert (made.width, made.height) == (96, 64) and edges.any()
+    with pytest.raises(BadInput, match="not a finished map"):
+        make("canny", image, tmp_path, size=64, finished=True)
+
+
 def test_a_finished_map_is_checked_and_kept(picture, tmp_path) -> None:
     make("depth", picture, tmp_path)
     (tmp_path / "out.png").rename(tmp_path / "depth.png")

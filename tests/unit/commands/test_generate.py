@@ -95,7 +95,7 @@ def test_another_size_than_the_model_s_own_is_told(ask) -> None:
     monitor = Notes()
     run_generate(ask(count=1, width=20, height=12), monitor)
     assert monitor.lines == [
-        "the model was made for 16 x 16 pixels; at 20 x 12 it tends to repeat things"
+        "the model was made for 16 x 16 pixels; at 20 x 12 images lack what the prompt says"
     ]
 
 
@@ -503,3 +503,11 @@ def test_a_file_that_images_cannot_be_written_to(ask, tmp_path, name, changes, w
         run_generate(ask(out=tmp_path / name, **changes), Silent())
     assert [one.name for one in tmp_path.iterdir()] == ["photo.png"]
     assert (tmp_path / "photo.png").read_bytes() == before
+
+
+def test_a_larger_size_than_the_model_s_own_is_told(ask) -> None:
+    monitor = Notes()
+    run_generate(ask(count=1, width=24, height=16), monitor)
+    assert monitor.lines == [
+        "the model was made for 16 x 16 pixels; at 24 x 16 it tends to repeat things"
+    ]

@@ -117,7 +117,7 @@ MUTANTS = (
     Mutant("images stay sideways", IMAGES, "                ImageOps.exif_transpose(image, in_place=True)\n", "", IMAGE_TESTS),
     Mutant("transparent is black", IMAGES, "_WHITE = (255, 255, 255)", "_WHITE = (0, 0, 0)", IMAGE_TESTS),
     Mutant("the hash of a later file", IMAGES, "_replace(sha256=sha256(content))", "_replace(sha256=sha256(Path(path).read_bytes()))", IMAGE_TESTS),
-    Mutant("bombs are decoded", IMAGES, "                _require_size(name, *image.size)\n                notes", "                notes", IMAGE_TESTS),
+    Mutant("bombs are decoded", IMAGES, "                require_image_size(name, *image.size)\n                notes", "                notes", IMAGE_TESTS),
     Mutant("deep images are stretched", "data/images.py", "return 0.0, float((1 << used) - 1), note", "return low, high, note", IMAGE_TESTS),
     Mutant("an unknown class is the first", "library/estimators.py", "location.get(row[0], -1)", "location.get(row[0], 0)", ESTIMATORS),
     Mutant("unknown labels are right", "library/estimators.py", ".all(axis=1) & ~unknown", ".all(axis=1)", ESTIMATORS),

@@ -185,11 +185,11 @@ class _Frozen:
             part = np.ascontiguousarray(images[start : start + batch])
             with torch.inference_mode():
                 values = as_input(torch.from_numpy(part).to(self.device))
-                yield self.network(values if side is None else reduced(values, side))
+                yield self.network(values if side is None else downsampled(values, side))
 
 
 class Judge(_Frozen):
-    """A frozen judge; it reads images that are several times as large as its own reduced."""
+    """A frozen judge. Images a whole multiple of its own size are downsampled first."""
 
     def judge(self, images: UInt8[np.ndarray, "n h w 3"]) -> list[Judgement]:
         """Detect what is in each image; sides must be multiples of 16."""
@@ -210,11 +210,8 @@ class Judge(_Frozen):
         return int(self.network.config.get("side", SIDE))
 
 
-def reduced(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c y x"]:
-    """Return images whose shorter side is a multiple of `side` with that side, others unchanged.
-
-    Each pixel is the mean of those that it replaces.
-    """
+def downsampled(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c y x"]:
+    """Downsample images by averaging pixels, if `side` divides their shorter side."""
     factor, rest = divmod(min(images.shape[-2:]), side)
     fits = factor > 1 and not rest and not any(length % factor for length in images.shape[-2:])
     return functional.avg_pool2d(images, factor) if fits else images

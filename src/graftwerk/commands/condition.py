@@ -25,7 +25,7 @@ from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult,
 from ..controlnet import results
 from ..data.benchmarks import BoundaryData
 from ..data.image_inputs import as_image
-from ..data.images import OpenedImage, open_image, write_image
+from ..data.images import OpenedImage, open_image, require_image_size, write_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..generation.provenance import require_folder
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
@@ -113,6 +113,7 @@ def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
     if "size" in request.model_fields_set:
         scale = request.size / min(opened.image.size)
         width, height = (max(1, round(scale * side)) for side in opened.image.size)
+        require_image_size(f"{request.image}, resized", width, height)
         opened = opened._replace(image=opened.image.resize((width, height), Resampling.LANCZOS))
     return opened
 

@@ -220,14 +220,14 @@ class Condition:
 
         Args:
             requested: condition images.
-            images: one for each, of the same size or of a multiple of it; larger ones are reduced.
+            images: one for each, of the same size or a whole multiple, then downsampled.
             read: detects the condition; default: as in Blocks scenes. For other images pass this
                 condition's `read`, or an estimator.
 
         Raises:
             BadInput: the maps and the images differ in number or size.
         """
-        images = _reduced(images, requested.shape[1:3])
+        images = downsampled_to(images, requested.shape[1:3])
         if requested.shape != images.shape:
             raise BadInput(
                 f"{len(requested)} {self.name} maps of {_size(requested)} pixels were given for "
@@ -334,10 +334,10 @@ def perceive(images: ImageBatch) -> Seen:
     return _enlarged(_perception().look(small), height, width)
 
 
-def _reduced(
+def downsampled_to(
     images: UInt8[np.ndarray, "n a b 3"], size: tuple[int, ...]
 ) -> UInt8[np.ndarray, "n y x 3"]:
-    """Return images whose sides are a multiple of this height and width in that size."""
+    """Downsample images by averaging pixels, if their size is a whole multiple of this one."""
     count, height, width, colors = images.shape
     times = height // size[0]
     if times < 2 or (height, width) != (times * size[0], times * size[1]):

@@ -268,8 +268,8 @@ class Branch(nn.Module):
     def size_of_maps(self, size: tuple[int, int], factor: int) -> tuple[int, int]:
         """Return width and height of the control images for images of this size.
 
-        They are smaller than the images if the branch was made for an autoencoder of the same
-        latents with less magnification.
+        They are smaller than the images if the branch was trained before the autoencoder's
+        resolution was doubled.
 
         Args:
             size: width and height of the images.

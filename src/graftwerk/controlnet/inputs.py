@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..conditions.base import Condition, Read
+from ..conditions.base import Condition, Read, downsampled_to
 from ..conditions.fidelity import looks_finished
 from ..conditions.kinds import condition_named
 from ..data.images import ImageNotes
@@ -103,13 +103,14 @@ def map_for(
         return map_of(control, own, read)
     rows = map_of(control, size)
     parts = rows.reshape(own[1], times, own[0], times, 3)
+    made: UInt8[np.ndarray, "h w 3"]
     if control.kind in _LINES:  # a mean would fade them
-        lines: UInt8[np.ndarray, "h w 3"] = parts.max(axis=(1, 3))
-        return lines
-    if control.kind in _WHOLE:
-        return np.ascontiguousarray(parts[:, times // 2, :, times // 2])
-    means: UInt8[np.ndarray, "h w 3"] = np.rint(parts.mean(axis=(1, 3))).astype(np.uint8)
-    return means
+        made = parts.max(axis=(1, 3))
+    elif control.kind in _WHOLE:
+        made = np.ascontiguousarray(parts[:, times // 2, :, times // 2])
+    else:
+        made = downsampled_to(rows[None], (own[1], own[0]))[0]
+    return made
 
 
 def mask_of(

@@ -124,10 +124,10 @@ def decode_image(file: BufferedReader | BytesIO, name: str, *, depth: bool = Fal
         warnings.simplefilter("ignore")
         try:
             with Image.open(file, formats=_formats_for(file, name)) as image:
-                _require_size(name, *image.size)
+                require_image_size(name, *image.size)
                 notes = _notes_of_bits(image)
                 image.load()
-                _require_size(name, *image.size)
+                require_image_size(name, *image.size)
                 ImageOps.exif_transpose(image, in_place=True)
                 shown = _to_srgb(image, depth, notes)
                 return OpenedImage(shown, (*notes, *_notes_of_frames(image)))
@@ -327,14 +327,19 @@ def convert_image(image: "Image", name: str = "the image", *, depth: bool = Fals
     """
     from PIL import ImageOps
 
-    _require_size(name, *image.size)
+    require_image_size(name, *image.size)
     notes: list[str] = []
     turned = image.getexif().get(_ORIENTATION, 1) != 1  # a copy loses the tags of a TIFF
     shown = _to_srgb(ImageOps.exif_transpose(image) if turned else image, depth, notes)
     return OpenedImage(shown, tuple(notes))
 
 
-def _require_size(name: str, width: int, height: int) -> None:
+def require_image_size(name: str, width: int, height: int) -> None:
+    """See that an image is within the limits.
+
+    Raises:
+        LimitExceeded: it is not.
+    """
     if max(width, height) > limits.IMAGE_SIDE or width * height > limits.IMAGE_PIXELS:
         raise LimitExceeded(
             f"{name!r} has {width:,} x {height:,} pixels; at most {limits.IMAGE_SIDE:,} a side and "

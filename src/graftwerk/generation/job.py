@@ -247,7 +247,7 @@ def _size_of(request: Generate, model: DiffusionModel, monitor: Monitor) -> tupl
     if size != model.size:
         own, asked = ("{} x {}".format(*one) for one in (model.size, size))
         smaller = size[0] * size[1] < model.size[0] * model.size[1]
-        what = "images lack what the prompt says" if smaller else "it tends to repeat things"
+        what = "images often miss the prompt" if smaller else "it tends to repeat things"
         monitor.note(f"the model was made for {own} pixels; at {asked} {what}")
     return size
 

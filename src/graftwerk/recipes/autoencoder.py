@@ -22,9 +22,9 @@ from ..blocks.networks import (
     Judge,
     PerceptionNetwork,
     as_input,
+    downsampled,
     load_judge,
     load_perception,
-    reduced,
 )
 from ..blocks.scene import SIDE
 from ..conditions.fidelity import is_drawn
@@ -37,7 +37,7 @@ from ..metrics.plots import image_sheet
 from ..training.session import Plan
 from ..training.state import Loss, compiled_for, generator_for, in_order, initialise
 from .cached import encode_rows, open_latents
-from .doubling import doubled, imitation, is_double, moments_of, unexplained
+from .doubling import distillation_loss, doubled, is_half_size, moments_of
 from .judge import objects_right
 from .registry import Setting
 from .result import put
@@ -139,7 +139,7 @@ class Reconstruction:
         sampled, images = _section(*whole, generator)
         features = self._distance(sampled, images)
         if sampled is not whole[0]:
-            features = features + self._distance(*(reduced(part, SIDE) for part in whole))
+            features = features + self._distance(*(downsampled(part, SIDE) for part in whole))
         total = error + weights.edges * edges + weights.features * features
         figures = {
             "error": error.detach(),
@@ -257,8 +257,8 @@ class Work:
         scenes: to reconstruct.
         latents: of these scenes, if they do not change; None to train the whole network.
         setting: seed, device and dependencies.
-        imitated: the autoencoder whose latents the encoder is to find, for images of half the
-            side; None if the encoder is not trained so.
+        teacher: the autoencoder for images of half the side whose latents the encoder learns to
+            predict; None for any other training.
     """
 
     def __init__(
@@ -268,13 +268,13 @@ class Work:
         scenes: Scenes,
         latents: Chunks | None,
         setting: Setting,
-        imitated: Any = None,
+        teacher: Any = None,
     ) -> None:
         self._network, self._sizes, self._scenes = network, sizes, scenes
-        self._latents, self._setting, self._imitated = latents, setting, imitated
+        self._latents, self._setting, self._teacher = latents, setting, teacher
         perception = load_perception(setting.dependencies["perception"], setting.device)
         self._losses = Reconstruction(sizes.losses, perception.network, setting)
-        fixed = latents is not None and imitated is None
+        fixed = latents is not None and teacher is None
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(not fixed or not is_encoder(name))
         self._encode = compiled_for(setting.device, partial(moments_of, network))
@@ -312,23 +312,23 @@ class Work:
             )
             noisy = given + scale * _noise(given, generator)
             latents = noisy / self._network.config.scaling_factor
-            encoding, figures = self._imitate(images)
+            encoding, figures = self._distill(images)
         sampled = self._decode(latents).float()
         error, shown = self._losses.loss(sampled, images, float(batch["share"]), generator)
         return error + encoding, shown | figures
 
-    def _imitate(
+    def _distill(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Return the loss of an encoder that imitates another, on a part of the images."""
-        if self._imitated is None:
+        """Return the loss of an encoder distilled from a teacher, on some of the images."""
+        if self._teacher is None:
             return torch.zeros((), device=images.device), {}
-        some = images[::_IMITATED]
+        some = images[::_DISTILLED]
         with torch.no_grad():
-            requested = moments_of(self._imitated, reduced(some, some.shape[-1] // 2))
+            requested = moments_of(self._teacher, downsampled(some, some.shape[-1] // 2))
         scale = float(self._network.config.scaling_factor)
-        loss, error = imitation(self._encode(some), requested, scale)
-        return _IMITATION * loss, {"latents": error.detach()}
+        loss, error = distillation_loss(self._encode(some), requested, scale)
+        return _DISTILLATION * loss, {"latents": error.detach()}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write an `AutoencoderKL` whose scaling factor normalizes latents to unit variance."""
@@ -344,8 +344,8 @@ class Work:
         self._network.save_pretrained(folder)
 
 
-_IMITATED = 4  # one of so many images of a batch trains an encoder that imitates another
-_IMITATION = 0.1  # weight of that
+_DISTILLED = 4  # every fourth image of a batch trains the encoder, where there is a teacher
+_DISTILLATION = 0.1  # weight of its loss
 
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
@@ -384,12 +384,12 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
         return Work(_network(sizes, setting).to(device), sizes, scenes, None, setting)
     finished: Any = load_part(folder).to(device)
     identity = latents_identity(folder)
-    twice = is_double(setting.side, finished)
+    twice = is_half_size(finished, setting.side)
     latents = open_latents(finished, identity, scenes, device, setting.monitor)
     if not twice:
         return Work(finished, sizes, scenes, latents, setting)
     network = doubled(finished, identity, generator_for(setting.seed, 0, "cpu")).to(device)
-    return Work(network, sizes, scenes, latents, setting, imitated=finished)
+    return Work(network, sizes, scenes, latents, setting, teacher=finished)
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
@@ -401,8 +401,8 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     renders; `frechet` is the distance of both sets in the judge's features. Those by chance
     compare with other scenes. Figures that end in `_before` are of the
     autoencoder among the dependencies, where there is one; if it is for half the side, its images
-    are enlarged (bicubic), and `latents_unexplained` is the share of the variance of its latents
-    that the other encoder misses.
+    are upsampled (bicubic), and `latents_unexplained` is the share of the variance of its latents
+    that the new encoder does not explain.
     """
     rows = other_rows("pictures", count, setting)
     judge = load_judge(setting.dependencies["judge"], setting.device)
@@ -412,10 +412,11 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     if before is not None:
         compared = _compare(before, rows, judge, setting.device)
         figures |= {f"{name}_before": compared[name] for name in _BESIDE}
-        if is_double(setting.side, load_part(before)):
+        if is_half_size(load_part(before), setting.side):
             both = (load_part(one).to(setting.device) for one in (folder, before))
-            found = (encode_rows(network, rows, setting.device) for network in both)
-            figures["latents_unexplained"] = unexplained(*found)
+            found, requested = (encode_rows(network, rows, setting.device) for network in both)
+            error = functional.mse_loss(found, requested)
+            figures["latents_unexplained"] = float(error / requested.var())
     return figures
 
 
@@ -448,11 +449,11 @@ def _edge_f1(drawn: Bool[np.ndarray, "n h w"], found: Bool[np.ndarray, "n h w"])
 def _reconstruct(
     network: Any, images: UInt8[np.ndarray, "n h w 3"], device: str
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """Return images encoded and decoded; in the autoencoder's size, and enlarged again."""
+    """Encode and decode images at the autoencoder's own size, and upsample the result to theirs."""
     found, size = [], images.shape[1:3]
     for part in torch.split(torch.from_numpy(images), _BATCH):
         with torch.inference_mode():
-            values = reduced(as_input(part.to(device)), int(network.config.sample_size))
+            values = downsampled(as_input(part.to(device)), int(network.config.sample_size))
             sampled = network.decode(network.encode(values).latent_dist.mean).sample.float()
             if sampled.shape[2:] != size:
                 sampled = functional.interpolate(sampled, size, mode="bicubic")

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..blocks.captions import Facts, ObjectFacts, partial, say
-from ..blocks.networks import as_input, reduced
+from ..blocks.networks import as_input, downsampled
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, POSES, TIMES
 from ..diffusion.prompts import TextReader
 from ..types import Monitor
@@ -108,12 +108,14 @@ _BATCH = 64
 def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x"]:
     """Return the mean latents of stored scenes, without the scaling factor.
 
-    Images several times as large as the autoencoder's own are reduced.
+    Images a whole multiple of the autoencoder's own size are downsampled first.
     """
     images, side = as_tensors(rows)["picture"], int(network.config.sample_size)
     with torch.inference_mode():
         found = [
-            network.encode(reduced(as_input(part.to(device)), side)).latent_dist.mean.float().cpu()
+            network.encode(downsampled(as_input(part.to(device)), side))
+            .latent_dist.mean.float()
+            .cpu()
             for part in torch.split(images, _BATCH)
         ]
     return torch.cat(found)
@@ -137,7 +139,7 @@ def open_latents(
         scaled: Tensor = latents * network.config.scaling_factor
         return scaled
 
-    small = "-reduced" if int(network.config.sample_size) < scenes.side else ""
+    small = "-downsampled" if int(network.config.sample_size) < scenes.side else ""
     location = f"latents/{scenes.name}-{identity[:16]}{small}"
     return open_chunks(location, len(scenes), 4, "encoding scenes", make, monitor)
 

@@ -1,9 +1,9 @@
-"""Double the images of a finished autoencoder without changing its latents.
+"""Double the resolution of a finished autoencoder without changing its latents.
 
-One more level at both ends: the encoder's reduces the image before the finished levels read it, the
-decoder's doubles what they return. The latents stay those of the finished autoencoder for the
-image at half the size, so whatever was trained on them stays valid and generates images of twice
-the size.
+Encoder and decoder get one more level each: the new encoder level downsamples the image for the
+finished levels, the new decoder level upsamples what they return. The latents stay those of the
+finished autoencoder for the downsampled image, so whatever was trained on them stays valid and
+generates images of twice the side.
 """
 
 from typing import Any
@@ -72,8 +72,8 @@ def _passing_on(like: Float[Tensor, "o i 3 3"]) -> Float[Tensor, "o i 3 3"]:
     return weight
 
 
-def is_double(side: int, finished: Any) -> bool:
-    """Whether images of this side are twice as wide as those of a finished autoencoder."""
+def is_half_size(finished: Any, side: int) -> bool:
+    """Whether a finished autoencoder is for images of half this side."""
     return bool(side == 2 * int(finished.config.sample_size))
 
 
@@ -83,27 +83,21 @@ def moments_of(network: Any, images: Float[Tensor, "b c h w"]) -> Float[Tensor, 
     return moments
 
 
-_DEVIATIONS = 0.02  # weight of the error of the variances, which nothing but a sampled latent uses
+_VARIANCES = 0.02  # weight of the error of the variances, which only sampled latents use
 
 
-def imitation(
+def distillation_loss(
     found: Float[Tensor, "b m y x"], requested: Float[Tensor, "b m y x"], scale: float
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Return the loss of an encoder that imitates another, and its error as a share of variance.
+    """Return the loss of an encoder distilled from another, and its error as a share of variance.
 
     Args:
         found: moments of the encoder in training.
-        requested: moments of the one that it imitates.
-        scale: with which latents have unit variance.
+        requested: moments of the teacher.
+        scale: factor that gives latents unit variance.
     """
     mean, variance = found.chunk(2, dim=1)
     mean_requested, variance_requested = requested.chunk(2, dim=1)
     error = functional.mse_loss(scale * mean, scale * mean_requested)
-    deviations = functional.l1_loss(variance, variance_requested)
-    return error + _DEVIATIONS * deviations, error
-
-
-def unexplained(found: Float[Tensor, "n c y x"], requested: Float[Tensor, "n c y x"]) -> float:
-    """Return the share of the variance of latents that the imitation misses."""
-    error = functional.mse_loss(found, requested)
-    return float(error / requested.var())
+    variances = functional.l1_loss(variance, variance_requested)
+    return error + _VARIANCES * variances, error

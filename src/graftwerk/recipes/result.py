@@ -278,26 +278,26 @@ def side_of(folder: Path) -> int:
     return int(files.read_json(folder / RECORD)["configuration"].get("side", SIDE))
 
 
-_READERS = ("judge", "perception", "clip")  # they read larger images reduced
+_READERS = ("judge", "perception", "clip")  # they downsample larger images
 _OF_LATENTS = ("noisy-classifier", "control-")  # their latents may be of larger images
 
 
 def common_side(requested: int | None, models: Mapping[str, Path], trained: str = "") -> int:
     """Return the side in pixels of the images that these models are for.
 
-    Models that read images or latents may be for half the side, and so may a finished autoencoder
-    that is trained further.
+    Models that read images or latents may be for half the side, unless they are trained further;
+    so may a finished autoencoder that is.
 
     Args:
         requested: the side named by the user.
         models: folders of finished models, by recipe.
-        trained: the recipe that is run; empty where none is.
+        trained: the recipe that is run or evaluated.
 
     Raises:
         BadInput: their sides differ.
     """
     sides = {f"--{name}": side_of(folder) for name, folder in models.items()}
-    smaller = {f"--{name}" for name in _READERS}
+    smaller = {f"--{name}" for name in _READERS if name != trained}
     smaller |= {"--autoencoder"} if trained == "autoencoder" else set()
     smaller |= {"--model"} if trained.startswith(_OF_LATENTS) else set()
     if requested is not None:

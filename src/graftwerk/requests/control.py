@@ -217,8 +217,8 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
     )
     size: SceneSide = Field(
         default=256,
-        description="side length in pixels, with --scene; of an image, if given, resize it so that "
-        "its shorter side has this length",
+        description="side length in pixels, with --scene; with IMAGE, only if given: resize its "
+        "shorter side to this length first",
     )
     finished: bool = Field(
         default=False,

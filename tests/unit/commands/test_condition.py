@@ -8,7 +8,7 @@ import graftwerk
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.conditions.kinds import CONDITIONS
-from graftwerk.errors import BadFile, BadInput, GraftError, UnknownName
+from graftwerk.errors import BadFile, BadInput, GraftError, LimitExceeded, UnknownName
 
 
 class Notes:
@@ -89,6 +89,9 @@ def test_an_image_is_resized_where_a_size_is_given(picture, tmp_path) -> None:
     Image.open(picture).resize((192, 128)).save(image)
     made, edges, _ = make("canny", image, tmp_path, size=64)
     assert (made.width, made.height) == (96, 64) and edges.any()
+    Image.new("RGB", (16, 4000)).save(image)
+    with pytest.raises(LimitExceeded, match="512,000 pixels"):
+        make("canny", image, tmp_path, size=2048)
     with pytest.raises(BadInput, match="not a finished map"):
         make("canny", image, tmp_path, size=64, finished=True)
 

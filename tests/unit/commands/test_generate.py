@@ -95,7 +95,7 @@ def test_another_size_than_the_model_s_own_is_told(ask) -> None:
     monitor = Notes()
     run_generate(ask(count=1, width=20, height=12), monitor)
     assert monitor.lines == [
-        "the model was made for 16 x 16 pixels; at 20 x 12 images lack what the prompt says"
+        "the model was made for 16 x 16 pixels; at 20 x 12 images often miss the prompt"
     ]
 
 

@@ -320,6 +320,8 @@ def test_an_autoencoder_for_larger_images_keeps_its_latents(models, tmp_path):
     rest = {"clip": root / "clip", "judge": root / "judge", "autoencoder": out}
     make("diffusion", diffusion, **rest)
     assert load_diffusion(str(diffusion / "model"), "cpu").size == (128, 128)
+    with pytest.raises(BadInput, match="`clip` 64, `side` 128"):  # it would be trained on them
+        make("clip", tmp_path / "clip", clip=root / "clip", side=128)
 
 
 def test_names():

@@ -8,7 +8,7 @@ Paragraphs that are also in QED's development set are left out, as that set is r
 import argparse
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,11 @@ import numpy as np
 
 from graftwerk.models.language.sentences import split_sentences
 
+from .reader_sentences import Known, read_sentences
+
 WORDS = 105  # most words of a passage
 NEAREST = 12  # similar passages, of which one is taken
+LOOSE = 2  # pairs of sets of sentences for one of another set of that size
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -26,28 +29,23 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--qed", type=Path, required=True, help="folder with QED's files")
     parser.add_argument("--covid", type=Path, required=True, help="folder with those of COVID-QA")
     parser.add_argument("--squad", type=Path, nargs="*", default=[], help="files in SQuAD's format")
+    parser.add_argument(
+        "--sentences", type=Path, nargs="*", default=[], help="files of bench/reader_sentences.py"
+    )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A question and a passage under a heading; `span` is where its answer is, None without."""
+    """A question and a passage under a heading; `span` is where its answer is, None without.
+
+    `loose` says that the answer is somewhere in the span.
+    """
 
     question: str
     heading: str
     passage: str
     span: tuple[int, int] | None
-
-
-@dataclass(frozen=True)
-class Known:
-    """A question with its answer in a whole text."""
-
-    question: str
-    title: str
-    text: str
-    sentences: tuple[tuple[int, int], ...]
-    span: tuple[int, int]
-    document: str
+    loose: bool = False
 
 
 def _bounds(starts: list[int], text: str) -> tuple[tuple[int, int], ...]:
@@ -153,7 +151,8 @@ def answered(one: Known, chance: random.Random) -> Pair | None:
         first, last = chance.choice(grown)
     start, end = one.sentences[first][0], one.sentences[last - 1][1]
     span = (one.span[0] - start, one.span[1] - start)
-    return Pair(_asked(one.question, chance), _heading(one, chance), one.text[start:end], span)
+    heading = _heading(one, chance)
+    return Pair(_asked(one.question, chance), heading, one.text[start:end], span, one.loose)
 
 
 def withheld(one: Known, chance: random.Random) -> Pair | None:
@@ -223,26 +222,26 @@ def _reported(folder: Path) -> set[str]:
     }
 
 
-def _sets(qed: Path, covid: Path, squad: Sequence[Path]) -> dict[str, list[Known]]:
-    reported = _reported(qed)
+def _sets(options: argparse.Namespace) -> dict[str, list[Known]]:
+    """The questions of the files that `add_data_options` names."""
+    reported = _reported(options.qed)
     if not reported:
-        raise SystemExit(f"{qed} has no *dev*.jsonlines, whose paragraphs are left out.")
+        raise SystemExit(f"{options.qed} has no *dev*.jsonlines, whose paragraphs are left out.")
     return {
-        "qed": [one for one in read_qed(qed) if one.text not in reported],
-        "covid": read_covid(covid),
-        **{file.stem: read_squad(file) for file in squad},
+        "qed": [one for one in read_qed(options.qed) if one.text not in reported],
+        "covid": read_covid(options.covid),
+        **{file.stem: read_squad(file) for file in options.squad},
+        **{f"{file.parent.name}/{file.stem}": read_sentences(file) for file in options.sentences},
     }
 
 
-def make_pairs(
-    qed: Path, covid: Path, squad: Sequence[Path], count: int, chance: random.Random
-) -> list[Pair]:
+def make_pairs(options: argparse.Namespace, count: int, chance: random.Random) -> list[Pair]:
     """Return `count` pairs: 62 % with an answer, 19 % with it withheld, 19 % similar."""
     pairs: list[Pair] = []
-    sets = _sets(qed, covid, squad)
-    whole = sum(len(known) for known in sets.values())
-    for known in sets.values():
-        share = len(known) / whole
+    sets = _sets(options)
+    sizes = {name: len(known) * (LOOSE if known[0].loose else 1) for name, known in sets.items()}
+    for name, known in sets.items():
+        share = sizes[name] / sum(sizes.values())
         train, _ = _divide(known)
         for makes, part in ((answered, 0.62), (withheld, 0.19)):
             made: list[Pair] = []
@@ -256,17 +255,15 @@ def make_pairs(
     return pairs
 
 
-def held_out_texts(qed: Path, covid: Path, squad: Sequence[Path]) -> dict[str, list[Known]]:
+def held_out_texts(options: argparse.Namespace) -> dict[str, list[Known]]:
     """Return the questions of documents that `make_pairs` does not use."""
-    return {name: _divide(known)[1] for name, known in _sets(qed, covid, squad).items()}
+    return {name: _divide(known)[1] for name, known in _sets(options).items()}
 
 
-def held_out(
-    qed: Path, covid: Path, squad: Sequence[Path], chance: random.Random
-) -> dict[str, list[Pair]]:
+def held_out(options: argparse.Namespace, chance: random.Random) -> dict[str, list[Pair]]:
     """Return pairs of documents that `make_pairs` does not use."""
     found = {}
-    for name, held in held_out_texts(qed, covid, squad).items():
+    for name, held in held_out_texts(options).items():
         some = chance.sample(held, min(90, len(held)))
         made = [makes(one, chance) for makes in (answered, withheld) for one in some]
         found[name] = [pair for pair in made if pair is not None]

@@ -15,7 +15,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from .reader_pairs import Known, add_data_options, held_out_texts
+from .reader_pairs import add_data_options, held_out_texts
+from .reader_sentences import Known
 
 QUESTIONS, LEFT_OUT = 80, 0.2
 SHORTEST = 25  # characters of a question that says what it is about
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     add_data_options(parser)
     options = parser.parse_args()
-    for name, known in held_out_texts(options.qed, options.covid, options.squad).items():
+    for name, known in held_out_texts(options).items():
         lines = write_set(options.out / name, known, random.Random(name))
         path = options.out / f"{name}.json"
         path.write_text(json.dumps(lines, indent=1, ensure_ascii=False) + "\n")

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
@@ -85,13 +85,17 @@ class Reader(nn.Module):
 
 @dataclass
 class Item:
-    """A pair as tokens: which may be answers, and the first and last token of the answer."""
+    """A pair as tokens: which may be answers, and the first and last token of the answer.
+
+    If `loose`, the answer is some of these tokens.
+    """
 
     ids: list[int]
     second: int
     allowed: int
     start: int
     end: int
+    loose: bool
 
 
 class Tokens:
@@ -119,7 +123,7 @@ class Tokens:
             if not inside or found.passage + inside[-1] >= len(found.ids) - 1:
                 return None
             start, end = found.passage + inside[0], found.passage + inside[-1]
-        return Item(found.ids, found.second, found.passage, start, end)
+        return Item(found.ids, found.second, found.passage, start, end, pair.loose)
 
 
 def collate(items: list[Item]) -> dict[str, torch.Tensor]:
@@ -134,15 +138,20 @@ def collate(items: list[Item]) -> dict[str, torch.Tensor]:
         batch["types"][row, one.second : length] = 1
         batch["allowed"][row, one.allowed : length - 1] = 1
         batch["allowed"][row, 0] = 1
-    batch["target"] = torch.tensor([[one.start, one.end] for one in items])
+    batch["first"] = torch.tensor(
+        [[one.start, one.start if one.loose else one.end] for one in items]
+    )
+    batch["last"] = torch.tensor([[one.end if one.loose else one.start, one.end] for one in items])
     return batch
 
 
 def loss_of(reader: Reader, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     spans, relevance = reader(batch)
-    target = batch["target"]
-    pointed = functional.cross_entropy(spans.flatten(0, 1), target.flatten())
-    answered = (target[:, 0] > 0).float()
+    tokens = torch.arange(spans.shape[2])
+    right = (tokens >= batch["first"][..., None]) & (tokens <= batch["last"][..., None])
+    within = spans.masked_fill(~right, -torch.inf).logsumexp(2)
+    pointed = (spans.logsumexp(2) - within).mean()
+    answered = (batch["first"][:, 0] > 0).float()
     return pointed + 0.5 * functional.binary_cross_entropy_with_logits(relevance, answered)
 
 
@@ -161,7 +170,10 @@ def grouped(items: list[Item], batch: int, chance: random.Random) -> list[list[I
 
 @torch.no_grad()
 def evaluate(reader: Reader, items: list[Item]) -> str:
-    """Exact match and F1 of tokens of answered pairs, and accuracy of relevance on all."""
+    """Exact match and F1 of tokens of answered pairs, and accuracy of relevance on all.
+
+    Where only the sentence is known, both are the share of spans within it.
+    """
     reader.eval()
     exact, f1, right = [], [], []
     order = sorted(items, key=lambda one: len(one.ids))
@@ -177,6 +189,10 @@ def evaluate(reader: Reader, items: list[Item]) -> str:
                 scores = scores.masked_fill(~allowed, -1e5)
                 start, end = divmod(int(scores.argmax()), scores.shape[1])
                 shared = min(end, one.end) - max(start, one.start) + 1
+                if one.loose:
+                    exact.append(shared == end - start + 1)
+                    f1.append(float(exact[-1]))
+                    continue
                 exact.append((start, end) == (one.start, one.end))
                 total = end - start + one.end - one.start + 2
                 f1.append(max(0, shared) * 2 / total)
@@ -274,6 +290,21 @@ def export(reader: Reader, folder: Path, longest: int) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
+def exported(folder: Path) -> dict[str, torch.Tensor]:
+    """Read what `export` wrote."""
+    tensors = load_file(folder / "model.safetensors")
+    found: dict[str, torch.Tensor] = {}
+    for name, value in tensors.items():
+        if name.endswith((".up", ".down")):
+            step = tensors[f"{name}_step"][:, None] / (SCALE if name.endswith(".up") else 1.0)
+            found[f"bert.encoder.layer.{name}"] = torch.from_numpy(value * step)
+        elif name == "types":
+            found["bert.embeddings.token_type_embeddings.weight"] = torch.from_numpy(value).float()
+        elif not name.endswith("_step"):
+            found[name] = torch.from_numpy(value).float()
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
@@ -284,7 +315,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=176, help="most tokens of a pair")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--start", type=Path, help="a checkpoint whose weights to start from")
+    parser.add_argument("--start", type=Path, help="a folder of exported weights to start from")
     parser.add_argument("--evaluate", type=int, default=400, help="steps between evaluations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", type=Path, help="folder for the weights")
@@ -295,9 +326,9 @@ def main() -> None:
     tokens = Tokens(options.length)
     made = handbook_pairs(options.handbooks, chance)
     rest = max(0, options.pairs - len(made))
-    pairs = [*make_pairs(options.qed, options.covid, options.squad, rest, chance), *made]
+    pairs = [*make_pairs(options, rest, chance), *made]
     held = {
-        **held_out(options.qed, options.covid, options.squad, chance),
+        **held_out(options, chance),
         "handbooks": handbook_pairs(150, chance),
     }
     items = [item for pair in pairs if (item := tokens.item(pair)) is not None]
@@ -313,8 +344,7 @@ def main() -> None:
     }
     reader = Reader()
     if options.start:
-        saved = torch.load(options.start, weights_only=True)
-        reader.load_state_dict(saved["reader"], strict=False)
+        reader.load_state_dict(exported(options.start), strict=False)
     train(reader, batches, known, options)
     if options.export:
         export(reader, options.export, 288)

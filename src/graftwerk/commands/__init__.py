@@ -140,7 +140,7 @@ CATALOGUE: tuple[Command, ...] = (
         "commands.search",
         '--questions "How long is parental leave paid?" --questions "When does it begin?"',
     ),
-    Command("embed", "commands.search", '"a red cube" "a blue cone" --out vectors.npy'),
+    Command("embed", "commands.embed", '"a red cube" "a blue cone" --out vectors.npy'),
     Command("calibrate", "commands.search", "questions.jsonl"),
     Command("eval retrieval", "commands.evaluate", "paragraphs.json"),
     Command("eval similarity", "commands.evaluate", "pairs.csv"),

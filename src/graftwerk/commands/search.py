@@ -1,35 +1,27 @@
-"""Find passages and images, manage and calibrate indexes, embed.
+"""Find passages and images, ask, manage and calibrate indexes.
 
 Images among the hits can be written as a contact sheet.
 """
 
-import io
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from .. import files, folders, limits
-from ..data.columns import ColumnChoice
-from ..data.dataset import ImageArray, Item, Kind
-from ..data.images import ImageNotes, open_image, write_image
-from ..data.inputs import list_inputs, read_inputs
+from .. import limits
+from ..data.images import open_image, write_image
 from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
 from ..errors import BadFile, BadInput, LimitExceeded, UnknownName, WriterFailed
-from ..library.encoder import load_encoder
 from ..library.index import Index
 from ..metrics.plots import image_sheet
-from ..models.encoders import suited_encoder
 from ..rag.evidence import LEAST_QUESTIONS
 from ..rag.results import Answer, Calibration, ChatResult
 from ..requests import search
 from ..search.index import open_index
-from ..search.results import Embedding, Hit, IndexChange, IndexCheck, IndexState, SearchResult
-from ..types import Monitor, Vectors, report_reading
+from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
+from ..types import Monitor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,6 +30,7 @@ if TYPE_CHECKING:
 _SIDE, _GAP = 192, 8  # pixels: side of an image, gap between two
 _MOST = 100  # maximum number of images on a contact sheet
 _GONE = (224, 224, 224)
+_NAME = 20  # most characters of a name
 
 
 def run_search(request: search.Search, monitor: Monitor) -> SearchResult:
@@ -57,19 +50,22 @@ def run_search(request: search.Search, monitor: Monitor) -> SearchResult:
 
 
 def _write_sheet(path: Path, hits: Sequence[Hit], indexed: Mapping[str, str]) -> None:
-    """Write a PNG contact sheet; each image is labeled with its hit number and its cosine.
+    """Write a PNG contact sheet; the labels are number of the hit, cosine and file name.
 
     A file that is not, or no longer, the image that was indexed is shown as a gray square: an index
     of any origin may name every path.
     """
     shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.kind == "image"][:_MOST]
-    labels = [
-        f"{number}" if hit.similarity is None else f"{number}   {hit.similarity:z.3f}"
-        for number, hit in shown
-    ]
+    labels = [_label(number, hit) for number, hit in shown]
     tiles = [_tile(hit.path, indexed.get(hit.path, "")) for _, hit in shown]
     columns = math.ceil(math.sqrt(len(shown)))
     write_image(path, image_sheet(tiles, columns, below=labels, gap=_GAP))
+
+
+def _label(number: int, hit: Hit) -> str:
+    cosine = "" if hit.similarity is None else f"{hit.similarity:z.3f}  "
+    name = Path(hit.path).name
+    return f"{number}  {cosine}{name if len(name) <= _NAME else name[: _NAME - 1] + '…'}"
 
 
 def _tile(path: str, content_hash: str) -> "Image":
@@ -236,72 +232,3 @@ def _question(text: Any, predicted: Any, sentence: Any, where: str) -> Labeled:
 
 
 _TRUTH = {"true": True, "false": False}
-
-
-def run_embed(request: search.Embed, monitor: Monitor) -> Embedding:
-    """Embed the inputs in order."""
-    write = _writer(request.out) if request.out is not None else None
-    folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
-    name = suited_encoder(request, list_inputs(request.inputs), monitor)
-    encoder = load_encoder(name, layer=request.layer, device=request.device)
-    reads: frozenset[Kind] = frozenset(encoder.reads)
-    requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))
-    read = read_inputs(request.inputs, requested, f"encoder {encoder.name}", strict=True)
-    inputs = read.names
-    report_reading(read.tables, read.notes, monitor)
-    monitor.start("embedding", len(inputs))
-    converted = ImageNotes()
-    items = (_open(item, converted) for item in read.items)
-    vectors = encoder.encode(items, role=request.role, monitor=monitor)
-    converted.report(monitor)
-    if request.out is not None and write is not None:
-        files.write_bytes(request.out, write(inputs, vectors))
-    return Embedding(
-        encoder=encoder.name,
-        fingerprint=encoder.fingerprint,
-        dimension=encoder.dimension,
-        count=len(inputs),
-        out=None if request.out is None else str(request.out),
-        tables=list(read.tables),
-        notes=list(read.notes),
-        vectors=vectors.tolist() if request.out is None else None,
-    )
-
-
-def _open(item: Item, converted: ImageNotes) -> "str | Image":
-    if isinstance(item, str):
-        return item
-    assert isinstance(item, ImageArray)  # noqa: S101  series are not asked for
-    opened = item.decode()
-    converted.add(opened.notes)
-    return opened.image
-
-
-def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:
-    """Return the function that writes the format given by the extension of `path`."""
-    known = {".npy": _as_npy, ".parquet": _as_parquet}
-    if path.suffix not in known:
-        raise UnknownName("ending of the output file", path.suffix, known)
-    return known[path.suffix]
-
-
-def _as_npy(inputs: Sequence[str], vectors: Vectors) -> bytes:  # noqa: ARG001
-    buffer = io.BytesIO()
-    np.save(buffer, vectors, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _as_parquet(inputs: Sequence[str], vectors: Vectors) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
-    # Arrow does not accept lone surrogates, which occur in some file names.
-    names = [value.encode("utf-8", "replace").decode() for value in inputs]
-    flat = pyarrow.array(np.ascontiguousarray(vectors).reshape(-1))
-    columns = {
-        "input": pyarrow.array(names, pyarrow.string()),
-        "vector": pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
-    }
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(columns), buffer)
-    return buffer.getvalue()

@@ -427,7 +427,7 @@ def _range(values: np.ndarray, low: float, high: float) -> tuple[float, float, s
         return -1.0, 1.0, "floats scaled to 8 bits"
     whole = not floats or (low.is_integer() and high.is_integer())
     if low >= 0 and whole and high < 1 << 16:
-        widened = not floats and _is_widened(values)
+        widened = not floats and bool((values % 257 == 0).all())
         used = 16 if widened else next(bits for bits in _BITS if high < 1 << bits)
         of = "" if used == values.dtype.itemsize * 8 else f" ({used} used)"
         note = "floats scaled to 8 bits" if floats else f"{name}{of} scaled to 8"
@@ -436,10 +436,6 @@ def _range(values: np.ndarray, low: float, high: float) -> tuple[float, float, s
         full = 32 if values.dtype.kind == "u" else 31
         return 0.0, float((1 << full) - 1), f"{name} scaled to 8"
     return low, max(high, low + 1e-12), f"{name} scaled to 8 by their range"
-
-
-def _is_widened(values: np.ndarray) -> bool:
-    return bool((values % 257 == 0).all())
 
 
 def _nearness(values: np.ndarray, power: int) -> np.ndarray:

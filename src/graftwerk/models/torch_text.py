@@ -115,7 +115,7 @@ class SentenceNetwork(nn.Module):
         self.pooling = recipe.pooling
         # Dense layers are fitted to the last hidden layer and not valid for another.
         steps = recipe.after if layer is None else ()
-        self.after = nn.ModuleList([_step(folder) for folder in steps])
+        self.after = nn.ModuleList([_dense(folder) if folder else UnitLength() for folder in steps])
 
     def forward(
         self, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], pooled: Int[Tensor, "b t"]
@@ -195,10 +195,6 @@ def resolve_layer(network: nn.Module, layer: HiddenLayer, last: int | None = Non
             f"Allowed: 0 (embeddings) to {last}, or {-last - 1} to -1 counted from the end.",
         )
     return layer % (last + 1)
-
-
-def _step(folder: Path | None) -> nn.Module:
-    return UnitLength() if folder is None else _dense(folder)
 
 
 class UnitLength(nn.Module):

@@ -359,20 +359,12 @@ class Asker:
             monitor.note(note)
         answer = Answer(
             question=question,
-            answer="",
-            abstained=True,
             writer=self.writer.name,
             extractive=self.writer.extractive,
             evidence=evidence,
             evidence_floor=limit.floor,
             calibration=limit.line,
-            citations=[],
-            removed_citations=0,
-            uncited=0,
             hits=list(hits[: self.k]),
-            dropped=[],
-            prompt=None,
-            prompt_tokens=0,
             seconds=watch.seconds,
             notes=notes,
         )

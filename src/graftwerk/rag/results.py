@@ -72,18 +72,21 @@ class Answer(Report):
         description="the question that was really asked, where one of a conversation was made to "
         "stand alone; null where it is the question itself",
     )
-    answer: str = Field(description="the answer; empty when abstained")
+    answer: str = Field(default="", description="the answer; empty when abstained")
     abstained: bool = Field(
-        description="true when the evidence was below the floor, or the writer found no answer"
+        default=True,
+        description="true when the evidence was below the floor, or the writer found no answer",
     )
     writer: str = Field(description="who wrote the answer")
     extractive: bool = Field(description="true when the answer only quotes")
     evidence: float = Field(description="strength of the evidence found, 0 to 1")
     evidence_floor: float = Field(description="below it the answer is `not in these documents`")
     calibration: str = Field(description="where the floor comes from and what it promises")
-    citations: list[CitationReport] = Field(description="checked citations")
-    removed_citations: int = Field(description="citations of numbers that were not sent, removed")
-    uncited: int = Field(description="sentences of the answer that cite nothing")
+    citations: list[CitationReport] = Field(default=[], description="checked citations")
+    removed_citations: int = Field(
+        default=0, description="citations of numbers that were not sent, removed"
+    )
+    uncited: int = Field(default=0, description="sentences of the answer that cite nothing")
     attributions: list[CitationReport] = Field(
         default=[],
         description="for each sentence that cites nothing, where the passages say it, or come "
@@ -100,9 +103,9 @@ class Answer(Report):
         "which may well not",
     )
     hits: list[Hit] = Field(description="the passages found")
-    dropped: list[Dropped] = Field(description="what did not fit the token budget")
-    prompt: str | None = Field(description="the prompt as sent, with --show-prompt")
-    prompt_tokens: int = Field(description="tokens of the prompt")
+    dropped: list[Dropped] = Field(default=[], description="what did not fit the token budget")
+    prompt: str | None = Field(default=None, description="the prompt as sent, with --show-prompt")
+    prompt_tokens: int = Field(default=0, description="tokens of the prompt")
     seconds: dict[str, float] = Field(description="wall time of each step")
     notes: list[str] = Field(default=[], description="how the question was read")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import files, folders
-from ..commands import fit, search
+from ..commands import embed, fit, search
 from ..examples import HANDBOOK, QUESTIONS
 from ..rag.results import Answer
 from ..requests.finetune import Compare, Fit, Predict
@@ -81,7 +81,7 @@ def search_and_ask(folder: Path, request: Tour, monitor: Monitor) -> dict[str, A
 
 def _embedded(request: Tour, monitor: Monitor) -> dict[str, Any]:
     requested = Embed(inputs=list(EMBEDDED), seed=request.seed, device=request.device)
-    embedding = search.run_embed(requested, monitor)
+    embedding = embed.run_embed(requested, monitor)
     vectors = np.asarray(embedding.vectors)
     return {"texts": EMBEDDED, "cosines": (vectors @ vectors.T).tolist()}
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import graftwerk
-from graftwerk.commands import search
+from graftwerk.commands import embed
 from graftwerk.data.inputs import list_inputs
 from graftwerk.errors import BadFile, BadInput, NoRoom, UnknownName
 from graftwerk.models import encoders
@@ -59,7 +59,7 @@ def picture(tmp_path, name="a.png"):
 def test_to_the_report_in_order(tmp_path):
     monitor = Counting()
     request = graftwerk.Embed(inputs=["four", picture(tmp_path), "sixsix"], role="query")
-    report = search.run_embed(request, monitor)
+    report = embed.run_embed(request, monitor)
     assert report.vectors == [[4, 1, 0], [5, 4, 9], [6, 1, 0]]
     assert (report.count, report.dimension, report.out) == (3, 3, None)
     assert (monitor.total, monitor.done) == (3, 3)
@@ -67,7 +67,7 @@ def test_to_the_report_in_order(tmp_path):
 
 def test_npy(tmp_path):
     out = tmp_path / "new" / "vectors.npy"
-    report = search.run_embed(graftwerk.Embed(inputs=["a", "bb"], out=out), Silent())
+    report = embed.run_embed(graftwerk.Embed(inputs=["a", "bb"], out=out), Silent())
     assert report.vectors is None and report.out == str(out)
     found = np.load(out, allow_pickle=False)
     assert found.dtype == np.float32 and found[:, 0].tolist() == [1, 2]
@@ -76,7 +76,7 @@ def test_npy(tmp_path):
 def test_parquet(tmp_path):
     out = tmp_path / "vectors.parquet"
     inputs = ["a", "caf\udce9", picture(tmp_path)]
-    search.run_embed(graftwerk.Embed(inputs=inputs, out=out), Silent())
+    embed.run_embed(graftwerk.Embed(inputs=inputs, out=out), Silent())
     table = pyarrow.parquet.read_table(out)
     assert table.column_names == ["input", "vector"]
     assert table["input"].to_pylist() == ["a", "caf?", inputs[2]]
@@ -87,7 +87,7 @@ def test_parquet(tmp_path):
 def test_another_ending_is_refused_before_the_work(tmp_path, monkeypatch, name):
     monkeypatch.setattr(encoders, "load_encoder", lambda *a, **k: pytest.fail("worked already"))
     with pytest.raises(UnknownName, match=r"Allowed: \.npy, \.parquet"):
-        search.run_embed(graftwerk.Embed(inputs=["a"], out=tmp_path / name), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=["a"], out=tmp_path / name), Silent())
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
@@ -95,7 +95,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     out.write_bytes(b"old")
     monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "x")))
     with pytest.raises(NoRoom):
-        search.run_embed(graftwerk.Embed(inputs=["a"], out=out), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=["a"], out=out), Silent())
     assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
 
 
@@ -105,45 +105,45 @@ def give_stdin(monkeypatch, content):
 
 def test_standard_input(monkeypatch):
     give_stdin(monkeypatch, b"\xef\xbb\xbfone\r\n\nthree\n")
-    report = search.run_embed(graftwerk.Embed(inputs=["first", "-"]), Silent())
+    report = embed.run_embed(graftwerk.Embed(inputs=["first", "-"]), Silent())
     assert [int(vector[0]) for vector in report.vectors] == [5, 3, 0, 5]
 
 
 def test_standard_input_that_is_empty_or_not_utf8(monkeypatch):
     give_stdin(monkeypatch, b"")
     with pytest.raises(BadInput, match="no line"):
-        search.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
     give_stdin(monkeypatch, b"ab\xff")
     with pytest.raises(BadInput, match=r"standard input.*not UTF-8.*position 2"):
-        search.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
 
 
 def test_lines_of_standard_input_are_cut_at_line_ends_only(monkeypatch):
     give_stdin(monkeypatch, "a\u2028b\x0cc\r\nde\n".encode("utf-16"))
-    assert len(search.run_embed(graftwerk.Embed(inputs=["-"]), Silent()).vectors) == 2
+    assert len(embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent()).vectors) == 2
 
 
 @pytest.mark.parametrize("word", ["prices", "img/prices", "données"])
 def test_a_word_that_may_be_a_file_name_is_reported(word, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    report = search.run_embed(graftwerk.Embed(inputs=[word, "nice view", "図書館"]), Silent())
+    report = embed.run_embed(graftwerk.Embed(inputs=[word, "nice view", "図書館"]), Silent())
     assert report.notes == [f"{word!r} is read as text: no file or folder has that name"]
 
 
 def test_a_missing_image_is_no_text():
     with pytest.raises(BadFile, match=r"'no/such\.png' does not exist"):
-        search.run_embed(graftwerk.Embed(inputs=["no/such.png"]), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=["no/such.png"]), Silent())
 
 
 def test_a_sentence_that_ends_like_an_image_is_a_text():
-    report = search.run_embed(graftwerk.Embed(inputs=["I lost my cat.png"]), Silent())
+    report = embed.run_embed(graftwerk.Embed(inputs=["I lost my cat.png"]), Silent())
     assert report.vectors == [[17, 0, 0]]
 
 
 def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(BadFile, match=r"a\.png"):
-        search.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())
 
 
 def test_a_folder_is_all_that_is_read_in_it(tmp_path, listener):
@@ -152,7 +152,7 @@ def test_a_folder_is_all_that_is_read_in_it(tmp_path, listener):
     (tmp_path / "a.txt").write_text("four")
     (tmp_path / "table.csv").write_text("x\n1\n")
     (tmp_path / ".hidden.png").write_bytes(b"")
-    made = search.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), listener)
+    made = embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), listener)
     assert made.vectors == [[4, 0, 0], [5, 4, 9], [5, 4, 9]]
     assert listener.notes == [f"{tmp_path}: 1 file of other kinds left out"]
 
@@ -160,12 +160,12 @@ def test_a_folder_is_all_that_is_read_in_it(tmp_path, listener):
 def test_damaged_files_of_a_folder_are_left_out_and_named(tmp_path, listener):
     (tmp_path / "good.txt").write_text("good")
     (tmp_path / "empty.txt").write_text(" ")
-    made = search.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), listener)
+    made = embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), listener)
     assert made.count == 1
     assert any("left out" in note and "empty.txt" in note for note in listener.notes)
     (tmp_path / "good.txt").unlink()
     with pytest.raises(BadInput, match=r"empty\.txt"):
-        search.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path)]), Silent())
 
 
 def test_a_folder_counts_as_what_most_of_its_files_are(tmp_path):
@@ -183,7 +183,7 @@ def test_a_folder_counts_as_what_most_of_its_files_are(tmp_path):
 
 def test_what_ends_in_a_slash_is_a_folder(tmp_path):
     with pytest.raises(BadFile, match="does not exist"):
-        search.run_embed(graftwerk.Embed(inputs=["photoz/"]), Silent())
+        embed.run_embed(graftwerk.Embed(inputs=["photoz/"]), Silent())
 
 
 def test_a_folder_without_what_is_read(photographs, tmp_path, monkeypatch, listener):
@@ -192,7 +192,7 @@ def test_a_folder_without_what_is_read(photographs, tmp_path, monkeypatch, liste
     folders = ((photographs, "--encoder imagenet"), (tmp_path / "empty", "folder of them"))
     for folder, hint in folders:
         with pytest.raises(BadInput, match=r"reads texts, and the folder .* holds none") as raised:
-            search.run_embed(
+            embed.run_embed(
                 graftwerk.Embed(inputs=[str(folder)], encoder="builtin/minilm"), listener
             )
         assert hint in raised.value.hint
@@ -201,10 +201,10 @@ def test_a_folder_without_what_is_read(photographs, tmp_path, monkeypatch, liste
 def test_photographs_without_a_named_encoder(photographs, monkeypatch, listener):
     monkeypatch.setattr(encoders, "load_encoder", REAL)
     paths = [str(photographs / "warm" / "0.png"), str(photographs / "cold" / "1.png")]
-    made = search.run_embed(graftwerk.Embed(inputs=paths, device="cpu"), listener)
+    made = embed.run_embed(graftwerk.Embed(inputs=paths, device="cpu"), listener)
     assert (made.encoder, made.count, len(listener.notes)) == ("imagenet", 2, 1)
-    assert search.run_embed(graftwerk.Embed(inputs=["red"]), listener).encoder == "builtin/minilm"
-    assert search.run_embed(graftwerk.Embed(inputs=[str(photographs)]), listener).count == 24
+    assert embed.run_embed(graftwerk.Embed(inputs=["red"]), listener).encoder == "builtin/minilm"
+    assert embed.run_embed(graftwerk.Embed(inputs=[str(photographs)]), listener).count == 24
     with pytest.raises(BadInput, match=r"builtin/minilm reads texts.*`encoder` imagenet"):
-        search.run_embed(graftwerk.Embed(inputs=paths, encoder="builtin/minilm"), listener)
+        embed.run_embed(graftwerk.Embed(inputs=paths, encoder="builtin/minilm"), listener)
     assert sum("imagenet" in note for note in listener.notes) == 2

@@ -1,0 +1,103 @@
+"""Questions whose answering sentence is known, not the words in it: SelQA, NQG, ConditionalQA.
+
+Files are recognized by their form: JSON lists of SelQA (candidate sentences of a section) or of
+ConditionalQA (evidence on public services), and pairs `src-*.txt` and `tgt-*.txt` of NQG, a
+sentence and its question a line. NQG's test part has articles of SQuAD's training set, none of
+which is in XQuAD.
+"""
+
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+REPORTED = {"Doctor Who"}  # an article of XQuAD
+AROUND, BLOCK = 6, 300  # sentences around one of NQG; sentences that count as one document
+EVIDENCE = 2  # most sentences of one answer
+
+
+@dataclass(frozen=True)
+class Known:
+    """A question with its answer in a whole text; `loose`: somewhere in the span."""
+
+    question: str
+    title: str
+    text: str
+    sentences: tuple[tuple[int, int], ...]
+    span: tuple[int, int]
+    document: str
+    loose: bool = False
+
+
+@cache
+def read_sentences(file: Path) -> list[Known]:
+    """Read one file; for NQG, that of the sentences."""
+    if file.suffix == ".txt":
+        return list(_nqg(file))
+    rows = json.loads(file.read_text("utf-8"))
+    return list(_selqa(rows) if "candidates" in rows[0] else _conditional(rows))
+
+
+def _known(
+    question: str, title: str, sentences: Sequence[str], right: range, document: str
+) -> Known:
+    bounds, first = [], 0
+    for sentence in sentences:
+        bounds.append((first, first + len(sentence)))
+        first += len(sentence) + 1
+    span = (bounds[right[0]][0], bounds[right[-1]][1])
+    return Known(question, title, " ".join(sentences), tuple(bounds), span, document, loose=True)
+
+
+def _selqa(rows: list[dict]) -> Iterator[Known]:
+    for row in rows:
+        right = sorted(row["answers"])
+        if row["article"] in REPORTED or right != list(range(right[0], right[-1] + 1)):
+            continue
+        title = f"{row['article']}, {row['section']}"
+        where = range(right[0], right[-1] + 1)
+        yield _known(row["question"], title, row["candidates"], where, row["article"])
+
+
+def _nqg(file: Path) -> Iterator[Known]:
+    lines = [_joined(line) for line in file.read_text("utf-8").splitlines()]
+    asked = file.with_name(file.name.replace("src", "tgt")).read_text("utf-8").splitlines()
+    order = {line: n for n, line in reversed([*enumerate(dict.fromkeys(lines))])}
+    unique = list(dict.fromkeys(lines))
+    for line, question in zip(lines, asked, strict=True):
+        n = order[line]
+        first = max(0, n - AROUND)
+        near = unique[first : n + AROUND + 1]
+        yield _known(_joined(question), "", near, range(n - first, n - first + 1), f"{n // BLOCK}")
+
+
+def _joined(line: str) -> str:
+    """Undo the tokenization."""
+    for token, text in (("-lrb-", "("), ("-rrb-", ")"), ("``", '"'), ("''", '"'), (" n't", "n't")):
+        line = line.replace(token, text)
+    return re.sub(r"\( | (?=[,.;:!?)%]|'s\b)", lambda found: found[0].strip(), line).strip()
+
+
+def _conditional(rows: list[dict]) -> Iterator[Known]:
+    """The passages are sentences that answer other questions about the same page, shuffled."""
+    pages: dict[str, dict[str, None]] = {}
+    for row in rows:
+        pages.setdefault(row["url"], {}).update(dict.fromkeys(map(_text, row["evidences"])))
+    for row in rows:
+        own = [_text(one) for one in row["evidences"]]
+        if not 0 < len(own) <= EVIDENCE or row["not_answerable"]:
+            continue
+        others = [one for one in pages[row["url"]] if one not in own]
+        random.Random(row["id"]).shuffle(others)
+        before = len(others) // 2
+        sentences = [*others[:before], *own, *others[before:]]
+        title = row["url"].rsplit("/", 1)[-1].replace("-", " ")
+        right = range(before, before + len(own))
+        yield _known(row["question"], title, sentences, right, title)
+
+
+def _text(markup: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", markup).split())

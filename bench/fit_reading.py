@@ -3,6 +3,7 @@
     python -m bench.fit_reading            print coefficients, and figures of sets left out
     python -m bench.fit_reading --reader   those with the trained reader
     python -m bench.fit_reading --own      what each set's own questions would teach an index
+    python -m bench.fit_reading --shipped  the shipped coefficients on questions in other words
 
 The sets are those of `bench/questions` and of the handbook that ships: a folder of documents, and
 a list of questions with their answers and words of the sentence that holds them. The weights
@@ -40,6 +41,7 @@ SETS = {
     "handbook": HANDBOOK,
     **{name: HERE / name for name in ("town", "encyclopedia", "manual")},
 }
+OTHER_WORDS = {f"{name}-own-words": folder for name, folder in SETS.items()}
 RIDGE = 0.3
 PRIORS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
@@ -60,9 +62,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reader", action="store_true", help="with the trained reader")
     parser.add_argument("--own", action="store_true", help="learn from a set's own questions")
+    parser.add_argument("--shipped", action="store_true", help="fit nothing")
     parser.add_argument("--sets", type=Path, help="further ones, of bench.reader_sets")
     options = parser.parse_args()
     with_reader = options.reader or options.own
+    if options.shipped:
+        show_shipped(options.sets)
+        return
     add_sets(options.sets)
     if options.own:
         show_own()
@@ -112,6 +118,26 @@ def main() -> None:
     print(f"there: {spans.WEIGHTS}")
 
 
+def show_shipped(folder: Path | None) -> None:
+    """Right sentences first and in the first three, of all answerable questions, unthresholded."""
+    SETS.clear()
+    SETS.update(OTHER_WORDS)
+    add_sets(folder)
+    for name in SETS:
+        asked = gather(name, with_reader=True)
+        count = sum(bool(line["answers"]) for line in json.loads(questions_of(name).read_text()))
+        width = len(reading.READER_WEIGHTS)
+        rules = np.pad(reading.WEIGHTS, (0, width - len(reading.WEIGHTS)))
+        for label, weights in (
+            ("reader", np.array(reading.READER_WEIGHTS)),
+            ("rules", rules),
+            ("largest cosine", np.eye(width)[0]),
+        ):
+            ranks = [rank(one, weights) for one in asked if one.right.any()]
+            first, three = (sum(r <= depth for r in ranks) / count for depth in (1, 3))
+            print(f"{name:24}{count:4} {label:16}{first:.3f} {three:.3f}", flush=True)
+
+
 def show_own() -> None:
     """Coefficients learned from a set's own questions, each fifth by the others, by prior."""
     shipped = np.array(reading.READER_WEIGHTS)
@@ -159,7 +185,7 @@ def describe(
     name: str, line: dict, sources: Sequence[Source], models: tuple[CachingEncoder, Reader | None]
 ) -> Asked:
     encoder, reader = models
-    question, words = line["question"], line.get("sentence")
+    question, words = line["question"], line.get("sentence") or None
     seen = reading.examine(question, sources, encoder, reader)
     if seen is None:
         raise SystemExit(f"nothing is found for {question!r}")
@@ -182,16 +208,28 @@ def describe(
 
 
 def fit_spans(asked: list[Asked]) -> np.ndarray:
-    known = [one for one in asked if one.f1 is not None and one.f1.max() > 0]
+    known = [
+        (one.spans, np.log(one.f1**3 + 1e-6))
+        for one in asked
+        if one.spans is not None and one.f1 is not None and one.f1.max() > 0
+    ]
+    return _most_likely(known, len(spans.FEATURES), 0.5)
 
-    def loss(weights: np.ndarray) -> float:
-        missed = 0.0
-        for one in known:
-            scores = one.spans @ weights
-            missed += logsumexp(scores) - logsumexp(scores + np.log(one.f1**3 + 1e-6))
-        return float(missed + weights @ weights / 4)
 
-    return np.asarray(minimize(loss, np.zeros(len(spans.FEATURES))).x)
+def _most_likely(known: Sequence[tuple[np.ndarray, np.ndarray]], width: int, ridge: float):
+    """Weights of a softmax over the rows of each group, whose targets have these logarithms."""
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        missed, slope = ridge / 2 * weights @ weights, ridge * weights
+        for features, target in known:
+            scores = features[:, :width] @ weights
+            all_, right = logsumexp(scores), logsumexp(scores + target)
+            missed += all_ - right
+            pull = np.exp(scores - all_) - np.exp(scores + target - right)
+            slope = slope + features[:, :width].T @ pull
+        return float(missed), slope
+
+    return np.asarray(minimize(loss, np.zeros(width), jac=True).x)
 
 
 def span_f1(asked: list[Asked], weights: np.ndarray) -> float:
@@ -207,16 +245,12 @@ def fit_weights(asked: list[Asked]) -> np.ndarray:
 
 
 def _fit_weights(asked: list[Asked], count: int) -> np.ndarray:
-    known = [one for one in asked if one.right.any() and not one.right.all()]
-
-    def loss(weights: np.ndarray) -> float:
-        scores = [one.features[:, :count] @ weights for one in known]
-        missed = sum(
-            logsumexp(s) - logsumexp(s[one.right]) for s, one in zip(scores, known, strict=True)
-        )
-        return float(missed + RIDGE / 2 * weights @ weights)
-
-    return np.asarray(minimize(loss, np.zeros(count)).x)
+    known = [
+        (one.features, np.where(one.right, 0.0, -np.inf))
+        for one in asked
+        if one.right.any() and not one.right.all()
+    ]
+    return _most_likely(known, count, RIDGE)
 
 
 def _first_three(one: Asked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -319,6 +319,7 @@ def main() -> None:
     parser.add_argument("--evaluate", type=int, default=400, help="steps between evaluations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", type=Path, help="folder for the weights")
+    parser.add_argument("--mean", type=Path, help="exported weights to average the result with")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -346,6 +347,10 @@ def main() -> None:
     if options.start:
         reader.load_state_dict(exported(options.start), strict=False)
     train(reader, batches, known, options)
+    if options.mean:
+        other = exported(options.mean)
+        both = {name: (value + other[name]) / 2 for name, value in reader.trained().items()}
+        reader.load_state_dict(both, strict=False)
     if options.export:
         export(reader, options.export, 288)
 

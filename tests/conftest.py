@@ -24,10 +24,10 @@ LONG = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark what tests/long.txt lists: files, or tests by their node ids."""
+    """Mark what tests/long.txt lists: files, tests, or single parameters of a test."""
     for item in items:
         name = item.nodeid.removeprefix("tests/")
-        if name in LONG or name.partition("::")[0] in LONG:
+        if {name, name.partition("[")[0], name.partition("::")[0]} & LONG:
             item.add_marker(pytest.mark.long)
 
 

@@ -235,9 +235,9 @@ PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
 # sentence, and logarithm of the probability that the answer is in the sentence
 READER_FEATURES = (*FEATURES, "relevance", "span", "share")
 READER_WEIGHTS = (
-    3.75, 5.76, 0.63, 2.45, 2.2, 1.75, -0.4, 2.06, 0.91, 2.56, -0.43, -0.09, 0.13, 0.1,
+    3.39, 5.77, 0.81, 2.35, 2.15, 1.87, -0.46, 2.25, 1.01, 2.38, -0.33, 0.05, 0.12, 0.05,
 )  # fmt: skip
-READER_PROBABILITY = (0.27, 0.75, -2.84)
+READER_PROBABILITY = (0.25, 0.77, -2.83)
 _LEAST = -12.0  # of a score or a logarithm
 _READ = 24  # sentences compared by meaning: those that share most words
 _FIGURES = frozenset({"amount", "money", "duration", "often", "when"})

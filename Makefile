@@ -30,7 +30,7 @@ tour: $(READY)  ## a page that shows every job, in one or two minutes: tour/inde
 # two processes share two cores; threads of both on both would wait for each other
 ONE_CORE := OMP_NUM_THREADS=1 GRAFTWERK_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-test: $(READY)  ## the default tests: no network, five to six minutes on two cores
+test: $(READY)  ## the default tests: no network, six to eight minutes on two cores
 	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## the default tests, the long and the slow ones

@@ -27,7 +27,8 @@ $(READY): requirements.lock pyproject.toml
 tour: $(READY)  ## a page that shows every job, in one or two minutes: tour/index.html
 	$(BIN)/graft tour --out tour
 
-# two processes share two cores; threads of both on both would wait for each other
+# Two processes share two cores; threads of both on both would wait for each other. Tests start many
+# commands, which would compile every module anew where Python writes no bytecode.
 ONE_CORE := OMP_NUM_THREADS=1 GRAFTWERK_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 test: $(READY)  ## the default tests: no network, six to eight minutes on two cores

@@ -54,19 +54,18 @@ def _known(
 
 def _selqa(rows: list[dict]) -> Iterator[Known]:
     for row in rows:
-        right = sorted(row["answers"])
-        if row["article"] in REPORTED or right != list(range(right[0], right[-1] + 1)):
+        right = range(min(row["answers"]), max(row["answers"]) + 1)
+        if row["article"] in REPORTED or sorted(row["answers"]) != list(right):
             continue
         title = f"{row['article']}, {row['section']}"
-        where = range(right[0], right[-1] + 1)
-        yield _known(row["question"], title, row["candidates"], where, row["article"])
+        yield _known(row["question"], title, row["candidates"], right, row["article"])
 
 
 def _nqg(file: Path) -> Iterator[Known]:
     lines = [_joined(line) for line in file.read_text("utf-8").splitlines()]
     asked = file.with_name(file.name.replace("src", "tgt")).read_text("utf-8").splitlines()
-    order = {line: n for n, line in reversed([*enumerate(dict.fromkeys(lines))])}
     unique = list(dict.fromkeys(lines))
+    order = {line: n for n, line in enumerate(unique)}
     for line, question in zip(lines, asked, strict=True):
         n = order[line]
         first = max(0, n - AROUND)

@@ -1,5 +1,7 @@
 """Search with images: the sheet of hits, and whether the query is familiar."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +12,7 @@ from graftwerk.commands import search as index
 from graftwerk.errors import BadFile, NoRoom, UnknownName
 from graftwerk.models.ood import measure_familiar
 from graftwerk.requests.search import IndexAdd, Search
+from graftwerk.search.results import Hit
 from graftwerk.types import Silent
 
 
@@ -119,3 +122,10 @@ def test_a_foreign_query_is_told(folder, tmp_path, monkeypatch):
     request = IndexAdd(paths=[str(tmp_path / "pictures")], index=folder)
     assert index.run_index_add(request, Silent()).unfamiliar == 1
     assert index.run_index_add(request, Silent()).unfamiliar is None, "nothing was embedded"
+
+
+def test_labels_are_number_cosine_and_the_beginning_of_a_long_name() -> None:
+    hit = Hit("/a/a very long name of a photograph.png", "image", "", 0, 0, "", score=1.0)
+    known = dataclasses.replace(hit, path="/a/b.png", similarity=0.25)
+    assert search._label(3, hit) == "3  a very long name of…"
+    assert search._label(4, known) == "4  0.250  b.png"

@@ -1,9 +1,7 @@
-"""Questions whose answering sentence is known, not the words in it: SelQA, NQG, ConditionalQA.
+"""Questions whose answering sentence is known, not the words in it: SelQA and ConditionalQA.
 
 Files are recognized by their form: JSON lists of SelQA (candidate sentences of a section) or of
-ConditionalQA (evidence on public services), and pairs `src-*.txt` and `tgt-*.txt` of NQG, a
-sentence and its question a line. NQG's test part has articles of SQuAD's training set, none of
-which is in XQuAD.
+ConditionalQA (evidence on public services).
 """
 
 import json
@@ -15,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 REPORTED = {"Doctor Who"}  # an article of XQuAD
-AROUND, BLOCK = 6, 300  # sentences around one of NQG; sentences that count as one document
 EVIDENCE = 2  # most sentences of one answer
 
 
@@ -34,9 +31,7 @@ class Known:
 
 @cache
 def read_sentences(file: Path) -> list[Known]:
-    """Read one file; for NQG, that of the sentences."""
-    if file.suffix == ".txt":
-        return list(_nqg(file))
+    """Read one file."""
     rows = json.loads(file.read_text("utf-8"))
     return list(_selqa(rows) if "candidates" in rows[0] else _conditional(rows))
 
@@ -59,25 +54,6 @@ def _selqa(rows: list[dict]) -> Iterator[Known]:
             continue
         title = f"{row['article']}, {row['section']}"
         yield _known(row["question"], title, row["candidates"], right, row["article"])
-
-
-def _nqg(file: Path) -> Iterator[Known]:
-    lines = [_joined(line) for line in file.read_text("utf-8").splitlines()]
-    asked = file.with_name(file.name.replace("src", "tgt")).read_text("utf-8").splitlines()
-    unique = list(dict.fromkeys(lines))
-    order = {line: n for n, line in enumerate(unique)}
-    for line, question in zip(lines, asked, strict=True):
-        n = order[line]
-        first = max(0, n - AROUND)
-        near = unique[first : n + AROUND + 1]
-        yield _known(_joined(question), "", near, range(n - first, n - first + 1), f"{n // BLOCK}")
-
-
-def _joined(line: str) -> str:
-    """Undo the tokenization."""
-    for token, text in (("-lrb-", "("), ("-rrb-", ")"), ("``", '"'), ("''", '"'), (" n't", "n't")):
-        line = line.replace(token, text)
-    return re.sub(r"\( | (?=[,.;:!?)%]|'s\b)", lambda found: found[0].strip(), line).strip()
 
 
 def _conditional(rows: list[dict]) -> Iterator[Known]:

@@ -2,7 +2,9 @@
 
     python -m bench retrieval --data FOLDER
 
-The sets are those of `bench/fusion.py`; what is looked for never holds the query itself. Every
+The sets are those of `bench/fusion.py`, and Cranfield's 225 queries on 1,400 abstracts where
+FOLDER has `cranfield` with `cran.all.1400`, `cran.qry` and `cranqrel` (all four degrees of
+relevance count as right); what is looked for never holds the query itself. Every
 contender gets the same documents, whole, with its own defaults: BM25 of rank_bm25 and bm25s over
 words in lower case, the vectors of all-MiniLM-L6-v2 in sentence-transformers and txtai, and both
 in txtai's hybrid index. Figures are nDCG@10 and the share of right documents that are first. Peers
@@ -120,8 +122,33 @@ def made(_: Path) -> tuple[Texts, list[tuple[str, str]]]:
     return texts, asked
 
 
-def gain(found: list[str], right: str) -> float:
-    return float(1 / np.log2(found.index(right) + 2)) if right in found else 0.0
+def cranfield(data: Path) -> tuple[Texts, list[tuple[str, set[str]]]]:
+    """Queries on abstracts of aerodynamics, most with several right ones."""
+    texts = {}
+    for record in (data / "cranfield/cran.all.1400").read_text().split("\n.I "):
+        number, _, rest = record.removeprefix(".I ").partition("\n")
+        title, text = (rest.partition(mark)[2] for mark in (".T\n", ".W\n"))
+        title = " ".join(title.partition("\n.A")[0].split())
+        text = " ".join(text.split()).removeprefix(title).strip()
+        if text:
+            texts[number.strip()] = f"{title}\n\n{text}"
+    right: dict[int, set[str]] = {}
+    for line in (data / "cranfield/cranqrel").read_text().splitlines():
+        query, document, degree = line.split()
+        if int(degree) > 0 and document in texts:
+            right.setdefault(int(query), set()).add(document)
+    queries = (data / "cranfield/cran.qry").read_text().split(".I ")[1:]
+    asked = [
+        (" ".join(query.partition(".W\n")[2].split()), n) for n, query in enumerate(queries, 1)
+    ]
+    return texts, [(query, right[n]) for query, n in asked]  # judged by position, not by .I
+
+
+def gain(found: list[str], right: set[str]) -> float:
+    """nDCG@10."""
+    value = 1 / np.log2(np.arange(2, K + 2))
+    got = sum(value[n] for n, name in enumerate(found) if name in right)
+    return float(got / value[: len(right)].sum())
 
 
 def main() -> None:
@@ -130,7 +157,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of xquad/ and ag_news/")
     parser.add_argument("--sets", nargs="*", help="names of sets; default: all")
     options = parser.parse_args()
+    sources: dict[str, Callable[[Path], tuple[Texts, list]]]
     sources = {"xquad": xquad, "news titles": titles, "made documents": made}
+    sources |= {"cranfield": cranfield} if (options.data / "cranfield").is_dir() else {}
     sources |= {"debian": debian} if DEBIAN.is_file() else {}
     sources |= {"rust errors": rust} if RUST.is_dir() else {}
     print(f"{'':24}{'nDCG@10':>10}{'first':>8}")
@@ -143,8 +172,8 @@ def main() -> None:
                 print(f"{contender:24}  not installed")
                 continue
             find = make(texts)
-            found = [(find(query), right) for query, right in asked]
-            gains, firsts = zip(*((gain(f, r), f[:1] == [r]) for f, r in found), strict=True)
+            found = [(find(q), {r} if isinstance(r, str) else r) for q, r in asked]
+            gains, firsts = zip(*((gain(f, r), bool({*f[:1]} & r)) for f, r in found), strict=True)
             print(f"{contender:24}{np.mean(gains):10.4f}{np.mean(firsts):8.4f}", flush=True)
 
 

@@ -33,7 +33,7 @@ from graftwerk.models.language.reader import LONGEST_SPAN, encode_pair
 from .reader_pairs import Pair, add_data_options, held_out, make_pairs
 from .reader_passages import handbook_pairs
 
-RANK, SCALE = 16, 2.0
+RANK, SCALE = 32, 2.0
 LINEAR = ("query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense")
 
 
@@ -291,13 +291,19 @@ def export(reader: Reader, folder: Path, longest: int) -> None:
 
 
 def exported(folder: Path) -> dict[str, torch.Tensor]:
-    """Read what `export` wrote."""
+    """Read what `export` wrote; a lower rank is filled up without changing what is computed."""
     tensors = load_file(folder / "model.safetensors")
     found: dict[str, torch.Tensor] = {}
-    for name, value in tensors.items():
-        if name.endswith((".up", ".down")):
-            step = tensors[f"{name}_step"][:, None] / (SCALE if name.endswith(".up") else 1.0)
-            found[f"bert.encoder.layer.{name}"] = torch.from_numpy(value * step)
+    chance = torch.Generator().manual_seed(0)
+    for name, value in sorted(tensors.items()):
+        if name.endswith(".down"):
+            low = torch.from_numpy(value * tensors[f"{name}_step"][:, None])
+            further = torch.randn(RANK - len(low), low.shape[1], generator=chance)
+            found[f"bert.encoder.layer.{name}"] = torch.cat([low, further / low.shape[1] ** 0.5])
+        elif name.endswith(".up"):
+            high = torch.from_numpy(value * tensors[f"{name}_step"][:, None] / SCALE)
+            further = torch.zeros(len(high), RANK - high.shape[1])
+            found[f"bert.encoder.layer.{name}"] = torch.cat([high, further], 1)
         elif name == "types":
             found["bert.embeddings.token_type_embeddings.weight"] = torch.from_numpy(value).float()
         elif not name.endswith("_step"):

@@ -122,15 +122,14 @@ def _answer(report: "Answer", streamed: bool) -> list[str]:
     lines += [] if report.asked is None else [_dim(f"asked: {printable(report.asked)}")]
     if report.abstained:
         lines += [
-            "not in these documents",
-            "",
+            "not in these documents\n",
             _dim(f"evidence {report.evidence:.2f}, threshold {report.evidence_floor:.2f}"),
             _dim(f"threshold: {report.calibration}"),
         ]
-        if report.nearest is not None:
-            near = report.nearest
-            lines.append(_dim(f"nearest: {_location(near.path, near.line, near.page)}"))
-            lines.append(_dim(f'  "{printable(shortened(near.claim, 160))}"'))
+        lines += [_dim("nearest:")] if report.nearest else []
+        for near in report.nearest:
+            where = _location(near.path, near.line, near.page)
+            lines.append(_dim(f'  {where}  "{printable(shortened(near.claim, 160))}"'))
         return lines
     if not streamed:
         lines += [printable(report.answer, keep_lines=True), ""]
@@ -234,11 +233,12 @@ def _answer_rows(report: "AnswersEvaluation") -> list[list[str]]:
         ("in the first three", report.right_in_three, [plain[1], ""]),
         ("wrong", report.wrong, ["", ""]),
         ("silent", report.silent, ["0.0%", ""]),
+        ("silent, a right one nearest", report.nearest_right, ["", ""]),
         ("false, of unanswerable", report.false, ["100.0%", ""]),
     ]
     return [
         [name, f"{one.share:.1%}", f"{one.low:.1%} to {one.high:.1%}", *more]
-        for name, one, more in rows[: 5 if report.unanswerable else 4]
+        for name, one, more in rows[: 6 if report.unanswerable else 5]
     ]
 
 

@@ -330,17 +330,17 @@ def _judge(
         plain_three.append(any(plain[:3]))
         chance.append(_mean(plain))
     silent = [not answer.text for _, answer in given]
+    near = [any(_is_right(one.claim, asked) for one in answer.nearest) for asked, answer in given]
     spans = [
-        max(answer.citations + answer.attributions, key=lambda one: one.answers or 0.0).span
-        if answer.citations or answer.attributions
-        else ""
-        for _, answer in given
+        max(cited, key=lambda one: one.answers or 0.0).span if cited else ""
+        for cited in (answer.citations + answer.attributions for _, answer in given)
     ]
     return {
         "right_first": _share(first),
         "right_in_three": _share(three),
         "wrong": _share([not a and not b for a, b in zip(three, silent, strict=True)]),
         "silent": _share(silent),
+        "nearest_right": _share(near),
         "plain_first": _share(plain_first),
         "plain_in_three": _share(plain_three),
         "chance_first": _mean(chance),

@@ -140,6 +140,7 @@ class AnswersEvaluation(Report):
     right_in_three: Share = Field(description="with a right one among the first three")
     wrong: Share = Field(description="answered with nothing that is right")
     silent: Share = Field(description="answerable questions not answered")
+    nearest_right: Share = Field(description="not answered, a right one among the nearest shown")
     false: Share = Field(description="unanswerable questions answered")
     plain_first: Share = Field(
         description="the same of a plain baseline that never abstains: right_first of the sentence "

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..models.language.markup import readable
 from ..models.language.reader import Reader
-from ..models.language.reading import Reading, read
+from ..models.language.reading import Reading, choose, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
 from ..models.language.spans import find_cell, find_seen, find_span
 from ..results import Passage
@@ -273,18 +273,17 @@ def _rate(
     )
 
 
-def nearest_sentence(
+def nearest_sentences(
     question: str, passages: Sequence[Passage], encoder: Encoder, reader: Reader | None = None
-) -> CitationReport | None:
-    """Return the sentence of the passages that is likeliest to answer; None if there is none."""
+) -> list[CitationReport]:
+    """Return one to three sentences of the passages that are likeliest to answer, best first."""
     sources = [Source(number, one) for number, one in enumerate(readable(passages), 1)]
-    readings = read(question, sources, encoder, reader)
-    if not readings:
-        return None
-    best = readings[0].sentence
-    source = sources[best.number - 1]
-    found = _report(Claim(best.text, ()), source, (best.start, best.end), "verbatim", 1.0)
-    return as_in_files([_rate(question, found, source, readings[:1])], passages)[0]
+    found = []
+    for reading in choose(read(question, sources, encoder, reader)):
+        one, source = reading.sentence, sources[reading.sentence.number - 1]
+        report = _report(Claim(one.text, ()), source, (one.start, one.end), "verbatim", 1.0)
+        found.append(_rate(question, report, source, [reading]))
+    return as_in_files(found, passages)
 
 
 def as_in_files(

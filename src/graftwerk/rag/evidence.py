@@ -48,7 +48,7 @@ from .citations import (
     check_citations,
     details_not_in,
     find_claims,
-    nearest_sentence,
+    nearest_sentences,
     rate_answers,
 )
 from .prompt import (
@@ -370,7 +370,7 @@ class Asker:
         )
         if self.k and (not hits or evidence < limit.floor):
             with watch.time("check"):
-                nearest = nearest_sentence(question, answer.hits, self.reader, self._trained)
+                nearest = nearest_sentences(question, answer.hits, self.reader, self._trained)
             return answer.model_copy(update={"nearest": nearest})
         return answer.model_copy(update=self._write(question, answer.hits, monitor, watch))
 

@@ -97,10 +97,9 @@ class Answer(Report):
         description="numbers, dates and names of the answer that stand neither in a passage sent "
         "nor in the question",
     )
-    nearest: CitationReport | None = Field(
-        default=None,
-        description="when abstained: the sentence of the passages that is likeliest to answer, "
-        "which may well not",
+    nearest: list[CitationReport] = Field(
+        default=[],
+        description="when abstained: up to three sentences likeliest to answer, best first",
     )
     hits: list[Hit] = Field(description="the passages found")
     dropped: list[Dropped] = Field(default=[], description="what did not fit the token budget")
@@ -124,9 +123,10 @@ class Answer(Report):
 
     def _repr_html_(self) -> str:
         shown = "<em>abstained</em>" if self.abstained else as_html(self.answer)
+        kinds = {"[{}]": self.citations, "not cited": self.attributions, "nearest": self.nearest}
         rows = [
             [mark.format(one.number), one.location, answers_text(one), one.verdict, one.quote]
-            for mark, found in (("[{}]", self.citations), ("not cited", self.attributions))
+            for mark, found in kinds.items()
             for one in found
         ]
         header = ["", "where", "answers the question", "verdict", "quote"]

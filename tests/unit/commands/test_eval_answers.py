@@ -96,6 +96,16 @@ def test_right_wrong_and_silent_beside_the_plain_baseline(tmp_path, encoder, lis
     assert report.span_f1 > 0
 
 
+def test_what_is_shown_instead_of_an_answer_counts_by_itself(file, encoder, monkeypatch):
+    made = calibrate([0.9] * 10, [0.5] * 10, 0.1, encoder, "test").model_copy(update={"floor": 1.0})
+    monkeypatch.setattr(evidence, "find_calibration", lambda *_: (made, "test floor"))
+    report = run(file, held_out=0.25)
+    assert report.silent.share == report.nearest_right.share == 1.0
+    assert report.right_first.share == report.right_in_three.share == report.wrong.share == 0.0
+    monkeypatch.setattr(evidence, "find_calibration", lambda *_: (None, "none"))
+    assert run(file, held_out=0.25).nearest_right.share == 0.0  # all are answered
+
+
 @pytest.mark.parametrize("content", [{}, [], [{"question": "?", "answers": 3}], [{"answers": []}]])
 def test_a_file_that_holds_no_questions_is_refused(tmp_path, content):
     path = tmp_path / "questions.json"

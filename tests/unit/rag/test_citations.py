@@ -7,6 +7,7 @@ from graftwerk.rag.citations import (
     details_not_in,
     find_claims,
     judge,
+    nearest_sentences,
     rate_answers,
     windows_of,
 )
@@ -149,3 +150,18 @@ def test_a_quote_tells_how_probably_it_answers_and_with_which_words(words_encode
     assert first.span
     assert first.span in first.quote
     assert TEXT[first.answer_start - 50 : first.answer_end - 50] == first.span
+
+
+def test_the_nearest_are_up_to_three_that_differ_the_best_first(words_encoder):
+    fees = ["dogs", "cats", "cats", "birds", "fish"]
+    texts = [f"The fee for {name} is 4 euros." for name in fees]
+    passages = [source(n, text, start=n * 100).passage for n, text in enumerate(texts)]
+    found = nearest_sentences("What is the fee?", passages, words_encoder)
+    assert found[0].claim == texts[0]
+    assert len({one.claim for one in found}) == len(found) == 3
+    assert all(one.quote == one.claim and one.verdict == "verbatim" for one in found)
+    assert found[0].answers > found[1].answers >= found[2].answers
+    assert [one.claim for one in nearest_sentences("For cats?", passages, words_encoder)] == [
+        texts[1]  # all others are far behind
+    ]
+    assert nearest_sentences("What is the fee?", [], words_encoder) == []

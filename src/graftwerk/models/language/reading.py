@@ -436,6 +436,19 @@ _LEANS = re.compile(
 )
 
 
+def choose(readings: Sequence[Reading]) -> list[Reading]:
+    """Return the best reading and up to two more that are nearly as good and say something else."""
+    chosen: list[Reading] = []
+    for one in readings:
+        if len(chosen) == _QUOTED or one.score < readings[0].score - _LEAD:
+            break
+        shown = [item for other in chosen for item in other.sentence.items]
+        again = any(item.endswith(one.sentence.text) for item in shown)
+        if not again and all(float(other.vector @ one.vector) < _SAME for other in chosen):
+            chosen.append(one)
+    return chosen
+
+
 class ExtractiveWriter:
     """Writer that quotes one to three sentences, each followed by ` [n]`, the best first.
 
@@ -471,7 +484,7 @@ class ExtractiveWriter:
                 "the extractive writer got no documents to quote.",
                 "Let -k be 1 or more, or name a language model with --writer.",
             )
-        chosen = self._choose(read(prompt.question, prompt.sources, self._encoder, self.reader))
+        chosen = choose(read(prompt.question, prompt.sources, self._encoder, self.reader))
         quoted = {reading.sentence.text for reading in chosen}
         for position, reading in enumerate(chosen):
             one = reading.sentence
@@ -481,15 +494,3 @@ class ExtractiveWriter:
             if _LEANS.match(one.text) and one.before and one.before not in quoted:
                 line = f"{one.before} [{one.number}] {line}"
             yield f"\n{line}" if position else line
-
-    @staticmethod
-    def _choose(readings: Sequence[Reading]) -> list[Reading]:
-        chosen: list[Reading] = []
-        for one in readings:
-            if len(chosen) == _QUOTED or one.score < readings[0].score - _LEAD:
-                break
-            shown = [item for other in chosen for item in other.sentence.items]
-            again = any(item.endswith(one.sentence.text) for item in shown)
-            if not again and all(float(other.vector @ one.vector) < _SAME for other in chosen):
-                chosen.append(one)
-        return chosen

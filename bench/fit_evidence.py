@@ -4,8 +4,9 @@
     python -m bench.fit_evidence --write    also write the shipped calibration
 
 On the question sets of `bench/fit_reading.py`. Each answerable question counts twice: with the
-passages that answer it among the hits, and without, while the others stay. Figures of the fit are
-of each set by the coefficients of the others.
+passages that answer it among the hits, and without, while the others stay. Both kinds of evidence
+are fitted, without and with the trained reader. Figures of the fit are of each set by the
+coefficients of the others.
 """
 
 import argparse
@@ -21,8 +22,9 @@ from graftwerk import files
 from graftwerk.library.index import Index
 from graftwerk.models.encoders import CachingEncoder, load_encoder
 from graftwerk.models.hub import named_by_user
+from graftwerk.models.language.markup import readable
+from graftwerk.models.language.reader import load_reader
 from graftwerk.rag import evidence
-from graftwerk.rag import evidence as calibration
 from graftwerk.search.qa_pairs import read_questions
 
 from .fit_reading import SETS, add_sets, questions_of
@@ -40,49 +42,58 @@ def main() -> None:
     add_sets(options.sets)
     with named_by_user([options.encoder]):
         encoder = load_encoder(options.encoder)
-    features, answerable, titles = measure(encoder)
+    measured, answerable, titles = measure(encoder)
+    for kind in (evidence.RULES, evidence.READER):
+        features = measured[:, : len(evidence.COEFFICIENTS[kind])]
+        if features.shape[1] == len(evidence.COEFFICIENTS[kind]):
+            fit(kind, features, answerable, titles, encoder, write=options.write)
 
+
+def fit(kind, features, answerable, titles, encoder, *, write):
+    """Print one kind's figures and coefficients, and write its calibration."""
+    print("with the trained reader" if kind == evidence.READER else "without the trained reader")
     cross = np.zeros(len(answerable))
     for seen, unseen in LeaveOneGroupOut().split(features, answerable, titles):
         model = LogisticRegression(C=3.0).fit(features[seen], answerable[seen])
         cross[unseen] = model.predict_proba(features[unseen])[:, 1]
-    figures("sets not fitted on", cross, answerable, encoder)
+    figures("sets not fitted on", cross, answerable, encoder, kind)
 
     model = LogisticRegression(C=3.0).fit(features, answerable)
     coefficients = tuple(round(float(value), 2) for value in model.coef_[0])
     intercept = round(float(model.intercept_[0]), 2)
     print(f"COEFFICIENTS = {coefficients}\nINTERCEPT = {intercept}")
-    now = (evidence.COEFFICIENTS[2], evidence.INTERCEPT[2])
+    now = (evidence.COEFFICIENTS[kind], evidence.INTERCEPT[kind])
     print("as in rag/evidence.py" if now == (coefficients, intercept) else f"there: {now}")
     strengths = 1 / (1 + np.exp(-(features @ coefficients + intercept)))
-    made = figures("all", strengths, answerable, encoder)
-    if options.write:
-        files.write_json(calibration._SHIPPED, made.model_dump())
+    made = figures("all", strengths, answerable, encoder, kind)
+    if write:
+        files.write_json(evidence._SHIPPED[kind], made.model_dump())
 
 
 def measure(encoder):
     """Features, label and set of every question, with and without what answers it."""
     rows, labels, groups = [], [], []
-    reader = CachingEncoder(load_encoder(encoder.rescorer) if encoder.rescorer else encoder)
+    full = CachingEncoder(load_encoder(encoder.rescorer) if encoder.rescorer else encoder)
+    trained = load_reader(full)
     for name, documents in SETS.items():
         with tempfile.TemporaryDirectory() as folder, Index(f"{folder}/index") as index:
             index.add(documents)
             for question in read_questions(questions_of(name)):
-                hits = index.search(question.text, k=2 * evidence.EVIDENCE_HITS).hits
+                hits = readable(index.search(question.text, k=2 * evidence.EVIDENCE_HITS).hits)
                 others = [
                     hit for hit in hits if question.sentence not in " ".join(hit.text.split())
                 ]
                 both = ((1, hits), (0, others)) if question.answers else ((0, hits),)
                 for label, found in both:
-                    rows.append(evidence.find_features(question.text, found, reader))
+                    rows.append(evidence.find_features(question.text, found, full, trained))
                     labels.append(label)
                     groups.append(name)
     return np.array(rows), np.array(labels), np.array(groups)
 
 
-def figures(name, strengths, answerable, encoder):
+def figures(name, strengths, answerable, encoder, kind):
     yes, no = strengths[answerable == 1].tolist(), strengths[answerable == 0].tolist()
-    made = calibration.calibrate(yes, no, RATE, encoder, SOURCE)
+    made = evidence.calibrate(yes, no, RATE, encoder, SOURCE, kind)
     assert math.isfinite(made.floor)
     print(
         f"{name}: AUC {made.auc:.3f}; floor {made.floor:.3f} answers {made.share_answered:.3f} of "

@@ -198,9 +198,8 @@ class _Reading:
     def _caption(self, cells: Mapping[str, Any]) -> str | None:
         for column in CAPTIONS:
             value = cells.get(column)
-            several = (
-                [one for one in value or () if isinstance(one, str)] if _is_list(value) else []
-            )
+            several = value if isinstance(value, list | tuple) else ()
+            several = [one for one in several if isinstance(one, str)]
             if len(several) > 1:
                 self._counts["images have several captions; the first is taken"] += 1
             first = several[0] if several else value
@@ -253,10 +252,6 @@ class _Reading:
                 "Name the folder that holds both, or bring the conditions with --conditions.",
             )
         return path
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple)
 
 
 def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -52,10 +52,7 @@ def label_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " + ".join(sorted(map(label_text, value)))
     number = isinstance(value, float) and value.is_integer()
-    return _tidy(str(int(value)) if number else str(value))
-
-
-def _tidy(text: str) -> str:
+    text = str(int(value)) if number else str(value)
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 

@@ -12,6 +12,8 @@ from ..files import real_path
 from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
 from ..models.language import load_writer
+from ..models.language.reader import load_reader
+from ..models.language.reading import ExtractiveWriter
 from ..rag import evidence as grounds
 from ..rag.conversation import Conversation
 from ..rag.evidence import Asker, Stopwatch
@@ -227,11 +229,16 @@ class Index(Unpicklable):
                     "Make an index of documents, with an encoder of texts, in another folder.",
                 )
             writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
-            found = grounds.find_threshold(request, reader)
+            trained = load_reader(reader) if request.reader else None
+            if isinstance(writes, ExtractiveWriter):
+                trained = writes.reader
+            found = grounds.find_threshold(request, reader, trained)
+            writes = found.teach(writes)
         return Asker(
             find=partial(self._find_texts, k=request.k, mode=request.mode, where=request.where),
             reader=reader,
-            writer=found.teach(writes),
+            writer=writes,
+            trained=writes.reader if isinstance(writes, ExtractiveWriter) else trained,
             threshold=found,
             k=request.k,
             budget=request.budget,
@@ -273,7 +280,8 @@ class Index(Unpicklable):
 
     def _calibration(self, opened: storage.Index) -> tuple[Calibration | None, str]:
         encoder, rescorer = self._own_encoders(opened)
-        return grounds.find_calibration(self.folder, rescorer or encoder)
+        own = rescorer or encoder
+        return grounds.find_calibration(self.folder, own, load_reader(own))
 
     def add(
         self,
@@ -421,9 +429,11 @@ class Index(Unpicklable):
         checked(Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate)
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
-        asks = (cache(self._find_texts), reader, monitor or Silent())
+        trained = load_reader(reader)
+        asks = (cache(self._find_texts), reader, trained, monitor or Silent())
         yes, no = grounds.measure_all((list(answerable), list(unanswerable)), *asks)
-        made = grounds.calibrate(yes, no, false_answer_rate, reader, source)
+        kind = grounds.RULES if trained is None else grounds.READER
+        made = grounds.calibrate(yes, no, false_answer_rate, reader, source, kind)
         made = with_reading(made, sentences or {}, *asks)
         grounds.save_calibration(self.folder, made)
         return made

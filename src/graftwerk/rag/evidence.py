@@ -4,12 +4,13 @@ How strongly the passages found speak for an answer being in them: a number from
 
 Three things are looked at: the cosine of the nearest sentence, alone or under its headings; the
 share of the question's content words, weighted by rarity, that one passage holds; and by how much
-the likeliest sentence leads all others and "none of them". A logistic function joins them. Its
-coefficients were fitted by `bench/fit_evidence.py` on the question sets in `bench/questions` with
-the built-in encoder: each question once with the passages that answer it and once without, other
-passages of the same documents still there, and questions that the documents do not answer.
+the likeliest sentence leads all others and "none of them". With the trained reader, a fourth: the
+largest probability that it gives a passage of holding the answer. A logistic function joins them.
+Its coefficients were fitted by `bench/fit_evidence.py` on the question sets in `bench/questions`
+with the built-in encoder: each question once with the passages that answer it and once without,
+other passages of the same documents still there, and questions that the documents do not answer.
 
-Calibrations of version 1 were made without the lead, and are held to the evidence of that time.
+A calibration says whether it was made with the reader, and is held to the evidence of its kind.
 """
 
 import math
@@ -37,7 +38,6 @@ from ..models.language.sentences import (
     covered,
     joined,
     rarity,
-    split_sentences,
 )
 from ..requests.search import Ask
 from ..search.results import Hit, SearchResult
@@ -63,9 +63,13 @@ from .results import Answer, Calibration
 
 FILE_NAME = "calibration.json"
 LEAST_QUESTIONS = 10  # of each kind; with fewer the promise says next to nothing
-MEASURE = 2  # version of the evidence; a calibration holds for its own
+RULES, READER = 2, 3  # kinds of evidence, without and with the reader; a calibration is for one
 _STEP = 1e-6  # above the noise of float32, below any difference that means something
-_SHIPPED = Path(__file__).parents[1] / "weights" / "minilm-calibration.json"
+_WEIGHTS = Path(__file__).parents[1] / "weights"
+_SHIPPED = {
+    RULES: _WEIGHTS / "minilm-calibration.json",
+    READER: _WEIGHTS / "minilm-reader-calibration.json",
+}
 
 
 def calibrate(
@@ -74,6 +78,7 @@ def calibrate(
     false_answer_rate: float,
     encoder: Encoder,
     source: str,
+    measure: int = RULES,
 ) -> Calibration:
     """Choose the floor that answers most and lets at most `false_answer_rate` through wrongly.
 
@@ -89,6 +94,7 @@ def calibrate(
         false_answer_rate: share of the latter that may be answered, 0 to 1.
         encoder: what it holds for.
         source: as shown to the user.
+        measure: kind of the evidence.
     """
     for kind, scores in (("answerable", answerable), ("unanswerable", unanswerable)):
         if len(scores) < LEAST_QUESTIONS:
@@ -110,7 +116,7 @@ def calibrate(
         promised_rate=clopper_pearson_upper(allowed, len(unanswerable)),
         auc=area_under_curve(answerable, unanswerable),
         source=source,
-        measure=MEASURE,
+        measure=measure,
     )
 
 
@@ -138,7 +144,9 @@ def save_calibration(folder: Path, calibration: Calibration) -> None:
     files.write_json(folder / FILE_NAME, calibration.model_dump())
 
 
-def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None, str]:
+def find_calibration(
+    folder: Path, encoder: Encoder, reader: Reader | None = None
+) -> tuple[Calibration | None, str]:
     """Return the calibration that applies to an index, and a line that describes it.
 
     The index's own where it was made with the same weights, else the shipped one where it was.
@@ -148,9 +156,10 @@ def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None
     if own.exists():
         calibration = _read(own)
         if calibration is not None and calibration.fingerprint == encoder.fingerprint:
-            return calibration, describe(calibration)
-        stale = f"{own} was made with another encoder or format and is ignored; "
-    shipped = _read(_SHIPPED)
+            if reader is not None or calibration.measure == RULES:
+                return calibration, describe(calibration)
+        stale = f"{own} was made with another encoder, reader or format and is ignored; "
+    shipped = _read(_SHIPPED[RULES if reader is None else READER])
     if shipped is not None and shipped.fingerprint == encoder.fingerprint:
         return shipped, stale + describe(shipped)
     return None, (
@@ -163,7 +172,7 @@ class Threshold(NamedTuple):
 
     floor: float
     line: str
-    measure: int = MEASURE
+    measure: int = READER
     reading: Sequence[float] = ()
 
     def teach(self, writer: Writer) -> Writer:
@@ -171,14 +180,14 @@ class Threshold(NamedTuple):
         return writer.learned(self.reading) if isinstance(writer, ExtractiveWriter) else writer
 
 
-def find_threshold(request: Ask, encoder: Encoder) -> Threshold:
-    """Return the threshold for a question."""
+def find_threshold(request: Ask, encoder: Encoder, reader: Reader | None) -> Threshold:
+    """Return the threshold for a question; `reader` is the trained one."""
     if request.k == 0:
         return Threshold(0.0, "none: with -k 0 no documents are looked at")
-    found, line = find_calibration(request.index, encoder)
+    found, line = find_calibration(request.index, encoder, reader)
     learned = [] if found is None else found.reading
     if request.evidence is not None:
-        return Threshold(request.evidence, "given with --evidence", MEASURE, learned)
+        return Threshold(request.evidence, "given with --evidence", reading=learned)
     return Threshold(found.floor, line, found.measure, learned) if found else Threshold(0.0, line)
 
 
@@ -199,16 +208,15 @@ def _read(path: Path) -> Calibration | None:
 
 EVIDENCE_HITS = 10  # hits to search for, whatever number of them is offered to the writer
 _READ_HITS = 5  # whose sentences are read
-_READ_PASSAGES = 3  # whose sentences are compared by meaning; more gave nothing
-_READ_SENTENCES = 12  # of those, the ones that share most words with the question
 Features = tuple[float, ...]
-COEFFICIENTS: dict[int, Features] = {1: (11.8, 7.82), MEASURE: (4.52, 2.38, 0.61)}
-INTERCEPT = {1: -10.48, MEASURE: -4.19}
+COEFFICIENTS: dict[int, Features] = {RULES: (4.41, 2.48, 0.62), READER: (3.72, 2.09, 0.56, 0.36)}
+INTERCEPT = {RULES: -4.23, READER: -3.31}
 _NO_ANSWER = 7.0  # score of "none of these sentences", by area under the curve of sets left out
+_LEAST = -8.0  # logarithm of a probability
 
 
 def measure_evidence(
-    question: str, hits: Sequence[Hit], encoder: Encoder, measure: int = MEASURE
+    question: str, hits: Sequence[Hit], encoder: Encoder, reader: Reader | None = None
 ) -> float:
     """Return the strength of the evidence in `hits`, 0 without any.
 
@@ -216,16 +224,14 @@ def measure_evidence(
         question: the question.
         hits: text passages, best first; the first `EVIDENCE_HITS` are looked at.
         encoder: the full encoder (for a static index, its rescorer).
-        measure: version of the evidence.
+        reader: the trained reader, if it reads along.
     """
     if not hits:
         return 0.0
-    if measure == MEASURE:
-        hits = readable(hits)
-    find = find_features if measure == MEASURE else find_features_1
-    features = find(question, hits, encoder)
-    logit = INTERCEPT[measure] + sum(
-        weight * value for weight, value in zip(COEFFICIENTS[measure], features, strict=True)
+    kind = RULES if reader is None else READER
+    features = find_features(question, readable(hits), encoder, reader)
+    logit = INTERCEPT[kind] + sum(
+        weight * value for weight, value in zip(COEFFICIENTS[kind], features, strict=True)
     )
     return 1.0 / (1.0 + math.exp(-logit))
 
@@ -234,6 +240,7 @@ def measure_all(
     kinds: Sequence[Sequence[str]],
     find: Callable[[str], SearchResult],
     encoder: Encoder,
+    reader: Reader | None,
     monitor: Monitor,
 ) -> list[list[float]]:
     """Return the evidence for the questions of each kind."""
@@ -242,13 +249,23 @@ def measure_all(
     for questions in kinds:
         scores.append([])
         for question in questions:
-            scores[-1].append(measure_evidence(question, find(question).hits, encoder))
+            scores[-1].append(measure_evidence(question, find(question).hits, encoder, reader))
             monitor.advance()
     return scores
 
 
-def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
-    """Return cosine of the nearest sentence, share of words found, and lead of one sentence."""
+def find_features(
+    question: str, hits: Sequence[Hit], encoder: Encoder, reader: Reader | None = None
+) -> Features:
+    """Return cosine of the nearest sentence, share of words found, and lead of one sentence.
+
+    With the trained reader, also the logarithm of the largest probability that a passage answers.
+    """
+    answers: Features = ()
+    if reader is not None:
+        found = reader.read(question, [(hit.heading, hit.text) for hit in hits[:_READ_HITS]])
+        shares = (one.share(0, len(hit.text)) for one, hit in zip(found, hits, strict=False))
+        answers = (max(_LEAST, *shares),)
     whole = [  # words divided at the ends of lines are one word to the encoder
         replace(hit, text=text) if text != hit.text else hit
         for hit, text in ((hit, DIVIDED.sub(joined, hit.text)) for hit in hits)
@@ -256,13 +273,13 @@ def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Featu
     sources = [Source(number, hit) for number, hit in enumerate(whole[:_READ_HITS], 1)]
     sentences = reading.list_sentences(sources)
     if not sentences:
-        return 0.0, 0.0, -_NO_ANSWER
+        return 0.0, 0.0, -_NO_ANSWER, *answers
     _, seen, _ = reading.find_features(question, sentences, encoder)
     scores = seen @ np.array(reading.WEIGHTS)
     best = int(np.argmax(scores))
     others = np.logaddexp.reduce([_NO_ANSWER, *np.delete(scores, best)])
     held = _words_held(question, whole)
-    return float(seen[:, :2].max()), held, float(scores[best] - others)
+    return float(seen[:, :2].max()), held, float(scores[best] - others), *answers
 
 
 def _words_held(question: str, hits: Sequence[Hit]) -> float:
@@ -270,23 +287,6 @@ def _words_held(question: str, hits: Sequence[Hit]) -> float:
     stems = [content_stems(f"{hit.heading} {hit.text}") for hit in hits[:EVIDENCE_HITS]]
     weights = rarity(stems)
     return max(covered(requested, found, weights) for found in stems)
-
-
-def find_features_1(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
-    """Cosine of the nearest sentence, and share of the question's words: of version 1."""
-    seen = hits[:EVIDENCE_HITS]
-    requested = content_stems(question)
-    stems = [content_stems(f"{hit.heading} {hit.text}") for hit in seen]
-    weights = rarity(stems)
-    sentences = [
-        hit.text[start:end]
-        for hit in seen[:_READ_PASSAGES]
-        for start, end in split_sentences(hit.text)
-    ]
-    sentences.sort(key=lambda text: -covered(requested, content_stems(text), weights))
-    vector = encoder.encode_texts([question], role="query")[0]
-    read = [DIVIDED.sub(joined, text) for text in sentences[:_READ_SENTENCES] or [seen[0].text]]
-    return float((encoder.encode_texts(read) @ vector).max()), _words_held(question, hits)
 
 
 _LATIN = 0x24F  # the last letter
@@ -326,6 +326,7 @@ class Asker:
         find: gives text passages for a question, best first; at least `k` where there are.
         reader: the full encoder, which compares sentences.
         writer: who writes.
+        trained: the trained reader, if it reads along.
         threshold: of the evidence, below which a question is not answered.
         k: passages offered to the writer; 0 for the bare question.
         budget: tokens that a prompt may have.
@@ -335,6 +336,7 @@ class Asker:
     find: Callable[[str], SearchResult]
     reader: Encoder
     writer: Writer
+    trained: Reader | None
     threshold: Threshold
     k: int
     budget: int
@@ -352,7 +354,8 @@ class Asker:
                 found = self.find(question)
             hits, notes = found.hits, [*found.notes]
             with watch.time("evidence"):
-                evidence = measure_evidence(question, hits, self.reader, limit.measure)
+                trained = self.trained if limit.measure == READER else None
+                evidence = measure_evidence(question, hits, self.reader, trained)
         if "English" in limit.line and _is_other(question):
             notes.append(_OTHER_SCRIPT)
         for note in notes:
@@ -370,13 +373,9 @@ class Asker:
         )
         if self.k and (not hits or evidence < limit.floor):
             with watch.time("check"):
-                nearest = nearest_sentences(question, answer.hits, self.reader, self._trained)
+                nearest = nearest_sentences(question, answer.hits, self.reader, self.trained)
             return answer.model_copy(update={"nearest": nearest})
         return answer.model_copy(update=self._write(question, answer.hits, monitor, watch))
-
-    @property
-    def _trained(self) -> Reader | None:
-        return self.writer.reader if isinstance(self.writer, ExtractiveWriter) else None
 
     def _write(
         self, question: str, hits: Sequence[Hit], monitor: Monitor, watch: Stopwatch
@@ -403,7 +402,7 @@ class Asker:
             claims = find_claims(text)
             checked = check_citations(claims, prompt.sources, self.reader)
             found = attribute(claims, prompt.sources, self.reader)
-            known = (prompt.sources, self.reader, self._trained)
+            known = (prompt.sources, self.reader, self.trained)
             rated = rate_answers(question, [*checked, *found], *known)
             rated = as_in_files(rated, hits)
         return {

@@ -160,7 +160,7 @@ class Calibration(Report):
     auc: float = Field(description="chance that an answerable question has the stronger evidence")
     source: str = Field(description="where it comes from")
     measure: int = Field(
-        default=1, ge=1, le=2, description="version of the evidence that it was set with"
+        ge=2, le=3, description="kind of the evidence it was set with; 3: with the trained reader"
     )
     reading: list[FiniteFloat] = Field(
         default_factory=list,

@@ -5,6 +5,7 @@ import pytest
 
 from graftwerk.errors import BadInput
 from graftwerk.metrics.intervals import clopper_pearson_upper
+from graftwerk.models.language.reader import Reader
 from graftwerk.rag import evidence
 from graftwerk.rag.evidence import (
     area_under_curve,
@@ -93,6 +94,21 @@ def test_a_calibration_of_another_encoder_is_ignored_with_a_note(
     assert "graft calibrate" in line
 
 
+def test_a_calibration_with_the_trained_reader_is_not_used_without_it(tmp_path, words_encoder):
+    trained = Reader(tmp_path, tmp_path)
+    for kind, reader, used in (
+        (evidence.RULES, None, True),
+        (evidence.RULES, trained, True),
+        (evidence.READER, trained, True),
+        (evidence.READER, None, False),
+    ):
+        made = calibrate(HIGH, LOW, 0.1, words_encoder, "here", kind)
+        save_calibration(tmp_path, made)
+        found, line = find_calibration(tmp_path, words_encoder, reader)
+        assert (found == made) is used
+        assert ("is ignored" in line) is not used
+
+
 def test_a_broken_calibration_is_ignored_with_a_note(tmp_path, words_encoder):
     for content in ("no json", "[]", json.dumps({"floor": 1})):
         (tmp_path / "calibration.json").write_text(content)
@@ -102,7 +118,7 @@ def test_a_broken_calibration_is_ignored_with_a_note(tmp_path, words_encoder):
 def test_the_shipped_calibration_holds_for_its_encoder_only(tmp_path, words_encoder, monkeypatch):
     shipped = tmp_path / "shipped.json"
     shipped.write_text(calibrate(HIGH, LOW, 0.1, words_encoder, "shipped").model_dump_json())
-    monkeypatch.setattr(evidence, "_SHIPPED", shipped)
+    monkeypatch.setattr(evidence, "_SHIPPED", dict.fromkeys(evidence._SHIPPED, shipped))
     assert find_calibration(tmp_path, words_encoder)[1].startswith("shipped: ")
     words_encoder.salt = "x"
     assert find_calibration(tmp_path, words_encoder)[0] is None

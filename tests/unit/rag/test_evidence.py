@@ -1,13 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 
-from graftwerk.rag.evidence import (
-    EVIDENCE_HITS,
-    find_features,
-    find_features_1,
-    measure_evidence,
-)
+from graftwerk.models.language.reader import PassageReading, Reader
+from graftwerk.rag.evidence import EVIDENCE_HITS, find_features, measure_evidence
 from graftwerk.search.results import Hit
 
 QUESTION = "When may foosball be played?"
@@ -82,10 +79,37 @@ def test_a_question_or_a_passage_without_words_is_weighed_too(words_encoder):
     assert 0.0 < measure_evidence("???", hits("..."), words_encoder) < 1.0
 
 
-def test_calibrations_of_version_1_are_held_to_their_own_evidence(words_encoder):
+class StandInReader(Reader):
+    """Gives the first passage half of the probability, others none."""
+
+    def __init__(self):
+        pass
+
+    def read(self, question, passages):
+        logits = np.log(np.eye(1, len(passages))[0] + 1e-9)
+        offsets = np.array([[0, 3]])
+        return [
+            PassageReading(0.0, 0.0, *np.float32([[logit], [0.0]]), offsets) for logit in logits
+        ]
+
+
+def test_the_reader_adds_the_likeliest_passages_probability(words_encoder):
+    found = hits("Foosball may be played after five.", "Pigeons.")
+    seen = find_features(QUESTION, found, words_encoder, StandInReader())
+    assert seen[:3] == find_features(QUESTION, found, words_encoder)
+    assert seen[3] == pytest.approx(math.log(0.5))
+    none = find_features(QUESTION, hits("###"), words_encoder, StandInReader())
+    assert none[3] == pytest.approx(math.log(0.5))
+
+
+def test_less_probable_passages_are_weaker_evidence(words_encoder):
+    class Doubting(StandInReader):
+        def read(self, question, passages):
+            return super().read(question, [("", ""), *passages])[1:]
+
     found = hits("Foosball may be played after five.")
-    cosine, share = find_features_1(QUESTION, found, words_encoder)
-    logit = 11.8 * cosine + 7.82 * share - 10.48
-    assert measure_evidence(QUESTION, found, words_encoder, 1) == pytest.approx(
-        1 / (1 + math.exp(-logit))
+    sure, doubting = (
+        measure_evidence(QUESTION, found, words_encoder, reader)
+        for reader in (StandInReader(), Doubting())
     )
+    assert 0 < doubting < sure < 1

@@ -36,7 +36,8 @@ def main() -> None:
     for line in requests:
         _allow_time()
         try:
-            reply = _encode(_answer(files.parse_json(line)))
+            text = json.dumps(_answer(files.parse_json(line)), ensure_ascii=False)
+            reply = text.encode("utf-8", "backslashreplace")
         except MemoryError:
             _send(replies, b'{"stopped": "memory"}')
             return
@@ -69,10 +70,6 @@ def _answer(requested: Any) -> dict[str, Any]:
 
 def _error(error: BadInput) -> dict[str, Any]:
     return error.to_json()
-
-
-def _encode(reply: dict[str, Any]) -> bytes:
-    return json.dumps(reply, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _send(descriptor: int, reply: bytes) -> None:

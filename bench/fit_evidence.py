@@ -93,7 +93,7 @@ def measure(encoder):
 
 def figures(name, strengths, answerable, encoder, kind):
     yes, no = strengths[answerable == 1].tolist(), strengths[answerable == 0].tolist()
-    made = evidence.calibrate(yes, no, RATE, encoder, SOURCE, kind)
+    made = evidence.calibrate(yes, no, RATE, encoder, SOURCE, reader=kind == evidence.READER)
     assert math.isfinite(made.floor)
     print(
         f"{name}: AUC {made.auc:.3f}; floor {made.floor:.3f} answers {made.share_answered:.3f} of "

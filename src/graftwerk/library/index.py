@@ -12,8 +12,6 @@ from ..files import real_path
 from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
 from ..models.language import load_writer
-from ..models.language.reader import load_reader
-from ..models.language.reading import ExtractiveWriter
 from ..rag import evidence as grounds
 from ..rag.conversation import Conversation
 from ..rag.evidence import Asker, Stopwatch
@@ -229,16 +227,11 @@ class Index(Unpicklable):
                     "Make an index of documents, with an encoder of texts, in another folder.",
                 )
             writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
-            trained = load_reader(reader) if request.reader else None
-            if isinstance(writes, ExtractiveWriter):
-                trained = writes.reader
-            found = grounds.find_threshold(request, reader, trained)
-            writes = found.teach(writes)
+            found = grounds.find_threshold(request, reader)
         return Asker(
             find=partial(self._find_texts, k=request.k, mode=request.mode, where=request.where),
             reader=reader,
-            writer=writes,
-            trained=writes.reader if isinstance(writes, ExtractiveWriter) else trained,
+            writer=found.teach(writes),
             threshold=found,
             k=request.k,
             budget=request.budget,
@@ -280,8 +273,7 @@ class Index(Unpicklable):
 
     def _calibration(self, opened: storage.Index) -> tuple[Calibration | None, str]:
         encoder, rescorer = self._own_encoders(opened)
-        own = rescorer or encoder
-        return grounds.find_calibration(self.folder, own, load_reader(own))
+        return grounds.find_calibration(self.folder, rescorer or encoder)
 
     def add(
         self,
@@ -429,11 +421,9 @@ class Index(Unpicklable):
         checked(Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate)
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
-        trained = load_reader(reader)
-        asks = (cache(self._find_texts), reader, trained, monitor or Silent())
+        asks = (cache(self._find_texts), reader, monitor or Silent())
         yes, no = grounds.measure_all((list(answerable), list(unanswerable)), *asks)
-        kind = grounds.RULES if trained is None else grounds.READER
-        made = grounds.calibrate(yes, no, false_answer_rate, reader, source, kind)
+        made = grounds.calibrate(yes, no, false_answer_rate, reader, source)
         made = with_reading(made, sentences or {}, *asks)
         grounds.save_calibration(self.folder, made)
         return made

@@ -30,7 +30,7 @@ from ..errors import BadInput, WriterFailed
 from ..metrics.intervals import clopper_pearson_upper
 from ..models.language import reading
 from ..models.language.markup import readable
-from ..models.language.reader import Reader
+from ..models.language.reader import Reader, load_reader
 from ..models.language.reading import ExtractiveWriter
 from ..models.language.sentences import (
     DIVIDED,
@@ -78,7 +78,8 @@ def calibrate(
     false_answer_rate: float,
     encoder: Encoder,
     source: str,
-    measure: int = RULES,
+    *,
+    reader: bool = True,
 ) -> Calibration:
     """Choose the floor that answers most and lets at most `false_answer_rate` through wrongly.
 
@@ -94,7 +95,7 @@ def calibrate(
         false_answer_rate: share of the latter that may be answered, 0 to 1.
         encoder: what it holds for.
         source: as shown to the user.
-        measure: kind of the evidence.
+        reader: whether the evidence was measured with the trained reader, where there is one.
     """
     for kind, scores in (("answerable", answerable), ("unanswerable", unanswerable)):
         if len(scores) < LEAST_QUESTIONS:
@@ -116,7 +117,7 @@ def calibrate(
         promised_rate=clopper_pearson_upper(allowed, len(unanswerable)),
         auc=area_under_curve(answerable, unanswerable),
         source=source,
-        measure=measure,
+        measure=RULES if not reader or load_reader(encoder) is None else READER,
     )
 
 
@@ -145,21 +146,21 @@ def save_calibration(folder: Path, calibration: Calibration) -> None:
 
 
 def find_calibration(
-    folder: Path, encoder: Encoder, reader: Reader | None = None
+    folder: Path, encoder: Encoder, *, reader: bool = True
 ) -> tuple[Calibration | None, str]:
     """Return the calibration that applies to an index, and a line that describes it.
 
     The index's own where it was made with the same weights, else the shipped one where it was.
     """
+    kinds = (RULES,) if not reader or load_reader(encoder) is None else (RULES, READER)
     own = folder / FILE_NAME
     stale = ""
     if own.exists():
-        calibration = _read(own)
-        if calibration is not None and calibration.fingerprint == encoder.fingerprint:
-            if reader is not None or calibration.measure == RULES:
-                return calibration, describe(calibration)
+        found = _read(own)
+        if found and found.fingerprint == encoder.fingerprint and found.measure in kinds:
+            return found, describe(found)
         stale = f"{own} was made with another encoder, reader or format and is ignored; "
-    shipped = _read(_SHIPPED[RULES if reader is None else READER])
+    shipped = _read(_SHIPPED[kinds[-1]])
     if shipped is not None and shipped.fingerprint == encoder.fingerprint:
         return shipped, stale + describe(shipped)
     return None, (
@@ -168,11 +169,11 @@ def find_calibration(
 
 
 class Threshold(NamedTuple):
-    """The threshold for a question, a line about its origin, and what was learned with it."""
+    """The threshold for a question, its origin, the reader of its evidence, and what it learned."""
 
     floor: float
     line: str
-    measure: int = READER
+    reader: Reader | None = None
     reading: Sequence[float] = ()
 
     def teach(self, writer: Writer) -> Writer:
@@ -180,15 +181,18 @@ class Threshold(NamedTuple):
         return writer.learned(self.reading) if isinstance(writer, ExtractiveWriter) else writer
 
 
-def find_threshold(request: Ask, encoder: Encoder, reader: Reader | None) -> Threshold:
-    """Return the threshold for a question; `reader` is the trained one."""
+def find_threshold(request: Ask, encoder: Encoder) -> Threshold:
+    """Return the threshold for a question."""
     if request.k == 0:
         return Threshold(0.0, "none: with -k 0 no documents are looked at")
-    found, line = find_calibration(request.index, encoder, reader)
+    reader = load_reader(encoder) if request.reader else None
+    found, line = find_calibration(request.index, encoder, reader=request.reader)
     learned = [] if found is None else found.reading
     if request.evidence is not None:
-        return Threshold(request.evidence, "given with --evidence", reading=learned)
-    return Threshold(found.floor, line, found.measure, learned) if found else Threshold(0.0, line)
+        return Threshold(request.evidence, "given with --evidence", reader, learned)
+    if found is None:
+        return Threshold(0.0, line, reader)
+    return Threshold(found.floor, line, reader if found.measure == READER else None, learned)
 
 
 def describe(calibration: Calibration) -> str:
@@ -240,11 +244,11 @@ def measure_all(
     kinds: Sequence[Sequence[str]],
     find: Callable[[str], SearchResult],
     encoder: Encoder,
-    reader: Reader | None,
     monitor: Monitor,
 ) -> list[list[float]]:
     """Return the evidence for the questions of each kind."""
     monitor.start("measuring evidence", sum(map(len, kinds)))
+    reader = load_reader(encoder)
     scores: list[list[float]] = []
     for questions in kinds:
         scores.append([])
@@ -326,7 +330,6 @@ class Asker:
         find: gives text passages for a question, best first; at least `k` where there are.
         reader: the full encoder, which compares sentences.
         writer: who writes.
-        trained: the trained reader, if it reads along.
         threshold: of the evidence, below which a question is not answered.
         k: passages offered to the writer; 0 for the bare question.
         budget: tokens that a prompt may have.
@@ -336,7 +339,6 @@ class Asker:
     find: Callable[[str], SearchResult]
     reader: Encoder
     writer: Writer
-    trained: Reader | None
     threshold: Threshold
     k: int
     budget: int
@@ -354,8 +356,7 @@ class Asker:
                 found = self.find(question)
             hits, notes = found.hits, [*found.notes]
             with watch.time("evidence"):
-                trained = self.trained if limit.measure == READER else None
-                evidence = measure_evidence(question, hits, self.reader, trained)
+                evidence = measure_evidence(question, hits, self.reader, limit.reader)
         if "English" in limit.line and _is_other(question):
             notes.append(_OTHER_SCRIPT)
         for note in notes:
@@ -373,9 +374,16 @@ class Asker:
         )
         if self.k and (not hits or evidence < limit.floor):
             with watch.time("check"):
-                nearest = nearest_sentences(question, answer.hits, self.reader, self.trained)
+                nearest = nearest_sentences(question, answer.hits, self.reader, self._learned)
             return answer.model_copy(update={"nearest": nearest})
         return answer.model_copy(update=self._write(question, answer.hits, monitor, watch))
+
+    @property
+    def _learned(self) -> Reader | None:
+        """The reader with the coefficients that the index has learned."""
+        if isinstance(self.writer, ExtractiveWriter):
+            return self.writer.reader
+        return self.threshold.reader
 
     def _write(
         self, question: str, hits: Sequence[Hit], monitor: Monitor, watch: Stopwatch
@@ -402,7 +410,7 @@ class Asker:
             claims = find_claims(text)
             checked = check_citations(claims, prompt.sources, self.reader)
             found = attribute(claims, prompt.sources, self.reader)
-            known = (prompt.sources, self.reader, self.trained)
+            known = (prompt.sources, self.reader, self._learned)
             rated = rate_answers(question, [*checked, *found], *known)
             rated = as_in_files(rated, hits)
         return {

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64
 
 from ..models.language import reading
 from ..models.language.markup import readable
-from ..models.language.reader import Reader
+from ..models.language.reader import load_reader
 from ..search.results import SearchResult
 from ..types import Encoder, Monitor, Source
 from .results import Calibration
@@ -39,7 +39,6 @@ def with_reading(
     sentences: Mapping[str, str],
     find: Callable[[str], SearchResult],
     encoder: Encoder,
-    reader: Reader | None,
     monitor: Monitor,
 ) -> Calibration:
     """Add what is learned from questions and their sentences to a calibration.
@@ -49,11 +48,11 @@ def with_reading(
             without them.
         sentences: words of the sentence that answers, by question.
         find: gives text passages for a question, best first.
-        encoder: compares sentences.
-        reader: the trained reader; without it, nothing is learned.
+        encoder: compares sentences; without a trained reader for it, nothing is learned.
         monitor: informed about progress.
     """
-    if reader is None or not sentences:
+    reader = load_reader(encoder) if sentences else None
+    if reader is None:
         return calibration
     monitor.start("reading", len(sentences))
     asked = []

@@ -44,7 +44,7 @@ def test_figures_of_the_extractive_writer(file, encoder):
 
 def test_with_a_floor_what_is_not_there_is_not_answered(file, encoder, monkeypatch, listener):
     made = calibrate([0.9] * 10, [0.5] * 10, 0.1, encoder, "test")
-    monkeypatch.setattr(evidence, "find_calibration", lambda *_: (made, "test floor"))
+    monkeypatch.setattr(evidence, "find_calibration", lambda *_, **__: (made, "test floor"))
     report = run(file, listener, held_out=0.5)
     assert (report.answerable, report.unanswerable) == (4, 4)
     assert report.share_answered == 1.0
@@ -98,11 +98,11 @@ def test_right_wrong_and_silent_beside_the_plain_baseline(tmp_path, encoder, lis
 
 def test_what_is_shown_instead_of_an_answer_counts_by_itself(file, encoder, monkeypatch):
     made = calibrate([0.9] * 10, [0.5] * 10, 0.1, encoder, "test").model_copy(update={"floor": 1.0})
-    monkeypatch.setattr(evidence, "find_calibration", lambda *_: (made, "test floor"))
+    monkeypatch.setattr(evidence, "find_calibration", lambda *_, **__: (made, "test floor"))
     report = run(file, held_out=0.25)
     assert report.silent.share == report.nearest_right.share == 1.0
     assert report.right_first.share == report.right_in_three.share == report.wrong.share == 0.0
-    monkeypatch.setattr(evidence, "find_calibration", lambda *_: (None, "none"))
+    monkeypatch.setattr(evidence, "find_calibration", lambda *_, **__: (None, "none"))
     assert run(file, held_out=0.25).nearest_right.share == 0.0  # all are answered
 
 

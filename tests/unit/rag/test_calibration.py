@@ -5,7 +5,7 @@ import pytest
 
 from graftwerk.errors import BadInput
 from graftwerk.metrics.intervals import clopper_pearson_upper
-from graftwerk.models.language.reader import Reader
+from graftwerk.models.encoders import load_encoder
 from graftwerk.rag import evidence
 from graftwerk.rag.evidence import (
     area_under_curve,
@@ -95,18 +95,20 @@ def test_a_calibration_of_another_encoder_is_ignored_with_a_note(
 
 
 def test_a_calibration_with_the_trained_reader_is_not_used_without_it(tmp_path, words_encoder):
-    trained = Reader(tmp_path, tmp_path)
-    for kind, reader, used in (
-        (evidence.RULES, None, True),
-        (evidence.RULES, trained, True),
-        (evidence.READER, trained, True),
-        (evidence.READER, None, False),
-    ):
-        made = calibrate(HIGH, LOW, 0.1, words_encoder, "here", kind)
-        save_calibration(tmp_path, made)
-        found, line = find_calibration(tmp_path, words_encoder, reader)
-        assert (found == made) is used
-        assert ("is ignored" in line) is not used
+    made = calibrate(HIGH, LOW, 0.1, words_encoder, "here")
+    assert made.measure == evidence.RULES
+    save_calibration(tmp_path, made.model_copy(update={"measure": evidence.READER}))
+    found, line = find_calibration(tmp_path, words_encoder)  # there is no reader for it
+    assert found is None
+    assert "reader or format" in line
+
+
+def test_the_shipped_calibrations_are_of_their_kinds(tmp_path):
+    encoder = load_encoder("builtin/minilm")
+    for reader, kind in ((True, evidence.READER), (False, evidence.RULES)):
+        found, _ = find_calibration(tmp_path, encoder, reader=reader)
+        assert found.measure == kind
+        assert len(evidence.COEFFICIENTS[kind]) == 3 + reader
 
 
 def test_a_broken_calibration_is_ignored_with_a_note(tmp_path, words_encoder):

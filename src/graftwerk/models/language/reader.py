@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,7 +171,10 @@ def encode_pair(
 
 def load_reader(encoder: Encoder) -> Reader | None:
     """Return the reader of passages that an encoder found; None for other than `builtin/minilm`."""
-    return Reader(builtin_folder(NAME), model_folder(BASE)) if encoder.name == BASE else None
+    return _reader(builtin_folder(NAME), model_folder(BASE)) if encoder.name == BASE else None
+
+
+_reader = cache(Reader)  # whoever asks shares its weights and what it has read
 
 
 def load_weights(folder: Path, base: Path) -> Weights:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -193,8 +194,9 @@ def test_only_the_built_in_encoder_has_a_reader(words_encoder):
     assert load_writer("extractive", encoder=encoder, reader=False, **options).reader is None
 
 
-def test_weights_load_once_an_index_and_never_without_the_reader(tmp_path, monkeypatch):
+def test_weights_load_once_and_never_without_the_reader(tmp_path, monkeypatch):
     loaded = []
+    monkeypatch.setattr(reader, "_reader", cache(reader.Reader))
     real = reader.load_weights
     monkeypatch.setattr(reader, "load_weights", lambda *a: loaded.append(a) or real(*a))
     (tmp_path / "leave.md").write_text(f"# Leave\n\n{TEXT}\n")

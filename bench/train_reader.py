@@ -265,11 +265,22 @@ def train(reader: Reader, batches: list[list[Item]], held: dict[str, list[Item]]
                 print(f"  {name}: {evaluate(reader, items)}", flush=True)
 
 
-def export(reader: Reader, folder: Path, longest: int) -> None:
+def lowered(trained: dict[str, torch.Tensor], rank: int) -> dict[str, torch.Tensor]:
+    """LoRA as close as one of this rank can be, by singular values."""
+    found = {name: value.detach() for name, value in trained.items()}
+    for name in [one for one in found if one.endswith(".up")]:
+        down = f"{name.removesuffix('.up')}.down"
+        left, values, right = torch.linalg.svd(found[name] @ found[down], full_matrices=False)
+        roots = values[:rank].sqrt()
+        found[name], found[down] = left[:, :rank] * roots, roots[:, None] * right[:rank]
+    return found
+
+
+def export(reader: Reader, folder: Path, longest: int, rank: int) -> None:
     """Write LoRA in 8 bits with a step for each row, the rest in 16 bits."""
     tensors: dict[str, np.ndarray] = {}
-    for name, value in reader.trained().items():
-        array = value.detach().numpy()
+    for name, value in lowered(reader.trained(), rank).items():
+        array = np.ascontiguousarray(value.numpy())  # as save_file writes it
         if not name.endswith((".up", ".down")):
             short = "types" if "token_type" in name else name
             tensors[short] = array.astype(np.float16)
@@ -285,7 +296,7 @@ def export(reader: Reader, folder: Path, longest: int) -> None:
     config = {
         "model_type": "graftwerk-reader",
         "base": "builtin/minilm",
-        "rank": RANK,
+        "rank": rank,
         "max_length": longest,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -326,6 +337,7 @@ def main() -> None:
     parser.add_argument("--evaluate", type=int, default=400, help="steps between evaluations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export", type=Path, help="folder for the weights")
+    parser.add_argument("--rank", type=int, default=RANK, help="of the exported weights")
     parser.add_argument("--mean", type=Path, help="exported weights to average the result with")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -359,7 +371,7 @@ def main() -> None:
         both = {name: (value + other[name]) / 2 for name, value in reader.trained().items()}
         reader.load_state_dict(both, strict=False)
     if options.export:
-        export(reader, options.export, 288)
+        export(reader, options.export, 288, options.rank)
 
 
 if __name__ == "__main__":

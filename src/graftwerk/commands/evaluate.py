@@ -258,8 +258,6 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
                 index.add(request.documents, monitor=monitor)
             _note_unknown_sentences(folder, answerable, monitor)
         with Index(folder, device=request.device) as index:
-            calibration, line = index.calibration()
-            monitor.note(f"answerability threshold: {line}")
             monitor.start("asking", len(answerable) + len(unanswerable))
             options = {name: getattr(request, name) for name in _ASKED}
 
@@ -268,8 +266,10 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
                 monitor.advance()
                 return answer
 
-            given = [(question, asked(question)) for question in answerable]
-            false = [bool(asked(question).text) for question in unanswerable]
+            answers = [asked(question) for question in (*answerable, *unanswerable)]
+    monitor.note(f"answerability threshold: {answers[0].calibration}")
+    given = [*zip(answerable, answers, strict=False)]
+    false = [bool(answer.text) for answer in answers[len(answerable) :]]
     texts = [(_bare(answer.text), question.answers) for question, answer in given]
     return reports.AnswersEvaluation(
         encoder=encoder.name,
@@ -281,7 +281,7 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
         f1=_mean([retrieval.token_f1(text, right) for text, right in texts]),
         contains_answer=_mean([retrieval.contains_answer(text, right) for text, right in texts]),
         false_answer_rate=_mean(false),
-        evidence_floor=calibration.floor if calibration else 0.0,
+        evidence_floor=answers[0].evidence_floor,
         false=_share(false),
         seconds=time.perf_counter() - begin,
         **_judge(given, encoder, request),

@@ -171,7 +171,7 @@ class Index(Unpicklable):
             timeout: seconds without a response after which a server has failed.
             evidence: answerability threshold instead of the calibrated one, 0 to 1.
             show_prompt: include the prompt as it was sent in the answer.
-            reader: let the extractive writer use the trained reader, which builtin/minilm has.
+            reader: let the trained reader, which builtin/minilm has, read the passages.
             seed: passed to a server.
             monitor: receives the answer piece by piece as it is written.
 

@@ -179,7 +179,7 @@ class AnswerRequest(Request[R_co]):
     show_prompt: bool = Field(default=False, description="print the prompt that was sent")
     reader: bool = Field(
         default=True,
-        description="let the extractive writer use the trained reader, which builtin/minilm has",
+        description="let the trained reader, which builtin/minilm has, read the passages",
     )
 
 

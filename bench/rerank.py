@@ -2,10 +2,11 @@
 
     python -m bench.rerank [--data FOLDER] [--sets FOLDER] [--queries N]
 
-Each hit gets its score plus a weight times what the reader says of its passage: the logit that it
-answers the question, or the score of the likeliest span. The weight used on a set is the best on
-the others. The sets of questions are those of `bench/fusion.py` with --data, made documents, and
-those of `bench.reader_sets` with --sets; the figure is nDCG@10 of the right document.
+What `graft search --rerank` does: each hit gets its score plus a weight times what the reader
+says of its passage. Compared are the logit that it answers the question, which is what ships, and
+the score of the likeliest span. The weight used on a set is the best on the others. The sets of
+questions are those of `bench/fusion.py` with --data, made documents, and those of
+`bench.reader_sets` with --sets; the figure is nDCG@10 of the right document.
 """
 
 import argparse
@@ -21,14 +22,14 @@ import numpy as np
 from graftwerk.library.index import Index
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.language.reader import load_reader
+from graftwerk.search.query import LARGEST_LOGIT, RERANKED
 from graftwerk.search.results import Hit
 
 from .fit_reading import HERE, SETS, add_sets, questions_of
 from .fusion import debian, xquad
 
-DEPTH, FIRST, LAST = 20, 0, 10**9
+FIRST, LAST = 0, 10**9
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
-CLIPPED = 6.0  # a reader's logit
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Ranked:
 
     def mixed(self, kind: str, weight: float) -> np.ndarray:
         logits = getattr(self, kind)
-        scores: np.ndarray = self.found + weight * np.clip(logits, -CLIPPED, CLIPPED)
+        scores: np.ndarray = self.found + weight * np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT)
         return scores
 
 
@@ -61,7 +62,7 @@ def rank(
         raise SystemExit("builtin/minilm has no reader.")
     asked = random.Random(0).sample(asked, min(most, len(asked)))
     for question, right in asked:
-        hits = index.search(question, k=DEPTH)
+        hits = index.search(question, k=RERANKED)
         read = reader.read(question, [(hit.heading, hit.text) for hit in hits])
         spans = [one.span(FIRST, LAST) for one in read]
         yield Ranked(

@@ -33,7 +33,7 @@ Find = Callable[[str], list[str]]  # names of documents, best first
 K = 10
 
 
-def graftwerk(texts: Texts, mode: str) -> Find:
+def graftwerk(texts: Texts, mode: str, *, rerank: bool = False) -> Find:
     folder = Path(tempfile.mkdtemp())
     for key, text in texts.items():
         (folder / f"{key}.txt").write_text(text, "utf-8")
@@ -41,7 +41,7 @@ def graftwerk(texts: Texts, mode: str) -> Find:
     index.add(folder)
 
     def find(query: str) -> list[str]:
-        hits = index.search(query, k=3 * K, mode=mode)
+        hits = index.search(query, k=3 * K, mode=mode, rerank=rerank)
         return list(dict.fromkeys(Path(hit.path).stem for hit in hits))[:K]
 
     return find
@@ -95,6 +95,7 @@ def txtai(texts: Texts) -> Find:
 
 CONTENDERS: dict[str, Callable[[Texts], Find]] = {
     "graftwerk": lambda texts: graftwerk(texts, "hybrid"),
+    "graftwerk, reranked": lambda texts: graftwerk(texts, "hybrid", rerank=True),
     "graftwerk, vectors": lambda texts: graftwerk(texts, "vector"),
     "graftwerk, words": lambda texts: graftwerk(texts, "text"),
     "rank_bm25": rank_bm25,

@@ -80,6 +80,8 @@ def _hit_lines(number: int, hit: "Hit") -> list[str]:
         ranks.append(f"keyword #{hit.text_rank}")
     if hit.similarity is not None:
         ranks.append(f"cosine {hit.similarity:z.3f}")
+    if hit.relevance is not None:
+        ranks.append(f"answers {hit.relevance:.2f}")
     heading = f"  {printable(hit.heading)}" if hit.heading else ""
     lines = [f"{number}. {bold(place(hit.path, hit.line, hit.page))}{heading}"]
     lines.append(f"   {dim(', '.join(ranks))}")

@@ -108,6 +108,7 @@ class Index(Unpicklable):
         mode: Mode = "hybrid",
         exact: bool = False,
         where: str | Iterable[str] = (),
+        rerank: bool = False,
     ) -> SearchResult:
         """Find the passages and images that match a query.
 
@@ -118,6 +119,7 @@ class Index(Unpicklable):
             exact: compare the query with every vector, without a first pass over binary vectors.
             where: conditions on path, name, kind, heading, page or line that all must hold, for
                 example `"path like %.md"`.
+            rerank: let the trained reader order the first 20 hits of a hybrid search again.
 
         Returns:
             The hits, best first, one per content (`copies`: duplicates), and the number searched.
@@ -130,11 +132,10 @@ class Index(Unpicklable):
         begin = time.perf_counter()
         image, named = query_of(query)
         options: dict[str, Any] = {"k": k, "mode": mode, "exact": exact, "where": texts(where)}
+        options["rerank"] = rerank
         request = checked(Search, query=named, index=self.folder, **options)
         with self._reading() as opened:
-            encoder = rescorer = None
-            if mode != "text":
-                encoder, rescorer = self._own_encoders(opened)
+            encoder, rescorer = (None, None) if mode == "text" else self._own_encoders(opened)
             options = {name: getattr(request, name) for name in options}
             found = search(opened, encoder, named, **options, rescorer=rescorer, image=image)
         return found.model_copy(update={"seconds": time.perf_counter() - begin})
@@ -480,14 +481,12 @@ class Index(Unpicklable):
         self, question: str, k: int = 0, mode: Mode = "hybrid", where: Sequence[str] = ()
     ) -> SearchResult:
         """Find the best `k` or `EVIDENCE_HITS` text passages, whichever is more."""
-        most = max(k, grounds.EVIDENCE_HITS)
+        k = max(k, grounds.EVIDENCE_HITS)
         with self._reading() as opened:
             finder, reader = self._caching_encoders(opened)
             rescorer = None if reader is finder else reader
             where = [*where, *(["kind = text"] if "image" in finder.reads else [])]
-            return search(
-                opened, finder, question, k=most, mode=mode, where=where, rescorer=rescorer
-            )
+            return search(opened, finder, question, k=k, mode=mode, where=where, rescorer=rescorer)
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
         names = ("max_tokens", "timeout", "seed", "reader")

@@ -58,11 +58,8 @@ class IndexVerify(Request["graftwerk.search.results.IndexCheck"]):
     repair: bool = Field(default=False, description="rebuild damaged parts from the stored texts")
     sources: bool = Field(
         default=False,
-        description=(
-            "also compare the index with the files on disk; exit status 1 if any file "
-            "differs, as for damage, although the index is sound (`graft index add` updates "
-            "it)"
-        ),
+        description="also compare the index with the files on disk; exit status 1 if any file "
+        "differs, as for damage, although the index is sound (`graft index add` updates it)",
     )
 
 
@@ -87,8 +84,8 @@ class IndexRebuild(Request["graftwerk.search.results.IndexChange"]):
     layer: Layer = None
     upgrade: bool = Field(
         default=False,
-        description="change a static index to the full encoder that it stands in for; vectors that "
-        "searches have computed are used, and an interrupted upgrade goes on where it stopped",
+        description="change a static index to the full encoder that it stands in for; vectors "
+        "that searches have computed are used, and an interrupted upgrade goes on where it stopped",
     )
 
 
@@ -111,12 +108,15 @@ class Search(Request["graftwerk.search.results.SearchResult"]):
         default=False,
         description="compare with every vector instead of preselecting by binary codes",
     )
+    rerank: bool = Field(
+        default=False,
+        description="let the trained reader, which builtin/minilm has, order the first 20 hits of "
+        "a hybrid search again",
+    )
     where: list[str] = Field(
         default_factory=list,
-        description=(
-            "filter on path, name, kind, heading, page or line, such as 'path like %.md'; "
-            "repeatable, and all must match"
-        ),
+        description="filter on path, name, kind, heading, page or line, such as 'path like %.md'; "
+        "repeatable, and all must match",
     )
     sheet: OptionalPath = path_field(
         default=None,
@@ -129,8 +129,8 @@ class Embed(TableRequest["graftwerk.search.results.Embedding"]):
 
     inputs: list[str] = Field(
         min_length=1,
-        description="texts, text or image files, folders of them, tables, or - for one text "
-        "per line on standard input",
+        description="texts, text or image files, folders of them, tables, or - for one text per "
+        "line on standard input",
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = path_field(DEFAULT_ENCODER)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from math import isfinite
+from math import exp, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..data.image_inputs import ImageLike
+    from ..models.language.reader import Reader
 
 # By `python -m bench.fusion`, nDCG@10 on five sets of other domains, each with the constant that is
 # best on the other four: .867; reciprocal ranks .859, BM25 alone .824, cosines alone .808.
@@ -65,6 +66,8 @@ DEPTH = 100  # hits of each mode that are fused
 # of these, those that a rescorer puts in order; nDCG@10 on XQuAD's paragraphs among 4,000 news
 # items: .949 with 16, .951 with 24, .953 with 32 and with 100 (hybrid; the full index .954)
 RESCORED = 16
+# hits that a reader puts in order, and the weight of its logit; see `python -m bench.rerank`
+RERANKED, READER_WEIGHT, LARGEST_LOGIT = 20, 0.3, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,7 @@ def search(
     exact: bool = False,
     where: Sequence[str] = (),
     rescorer: Encoder | None = None,
+    rerank: bool = False,
     image: "Image | None" = None,
 ) -> SearchResult:
     """Find the passages and images that answer a query.
@@ -114,36 +118,35 @@ def search(
         exact: compare the query with every vector.
         where: conditions as described in `rows.parse_where`; with any, the search is exact.
         rescorer: the encoder that the index's own stands in for; it orders the first hits again.
+        rerank: order the first hits of a hybrid search again by what the trained reader finds.
         image: the query, which `query` then only names.
     """
     begin = time.perf_counter()
     if image is None and is_image_path(query) and Path(query).is_file():
         image = read_image(query)
     is_image = image is not None
-    if image is None and mode != "text" and encoder is not None and "image" in encoder.reads:
-        refuse_missing(query, IMAGES, _LOOK_FOR_WORDS)
+    reader = _reader(query, mode, rescorer or encoder, is_image=is_image) if rerank else None
     vector, familiar = _encode(encoder, query, mode, image) if k else (None, None)
-    parsed = parse_where(where)
     with index.view() as view:
         by_words = not is_image and mode != "vector"
-        expression = to_match(query, spelled=view.spelled) if by_words else None
-        requested = _Query(query, expression, vector, k, mode, exact, parsed, max(k, DEPTH))
+        words = to_match(query, spelled=view.spelled) if by_words else None
+        count = max(k, RERANKED) if rerank else k
+        condition, depth = parse_where(where), max(k, DEPTH)
+        requested = _Query(query, words, vector, count, mode, exact, condition, depth)
+        allowed = None if condition is None else view.allowed(condition)
         space = None if mode == "text" else index.space(view)
-        allowed = None if requested.where is None else view.allowed(requested.where)
         searched = view.count_passages() if allowed is None else len(allowed)
         images = _images(index, view, where)
-        groups = [allowed]
-        if k and mode == "hybrid" and 0 < len(images) < searched:
-            groups = _by_kind(view, where, images, is_image=is_image)
+        mixed = k and mode == "hybrid" and 0 < len(images) < searched
+        groups = _by_kind(view, where, images, is_image=is_image) if mixed else [allowed]
         again = partial(_rescore, index, rescorer, query) if rescorer is not None else None
         hits = _find(view, space, requested, groups, None if is_image else again) if k else []
         notes = [] if is_image else list(name_notes(query, any_word=False))
-        if not searched:
-            notes.append(_why_nothing(view, where))
+        notes += [] if searched else [_why_nothing(view, where)]
     return SearchResult(
         query=query,
         mode=mode,
-        hits=hits,
+        hits=hits if reader is None else _reranked(reader, query, hits)[:k],
         searched=searched,
         pictures=len(images),
         familiarity=familiar,
@@ -151,6 +154,33 @@ def search(
         seconds=time.perf_counter() - begin,
         notes=notes,
     )
+
+
+def _reader(query: str, mode: Mode, encoder: Encoder | None, *, is_image: bool) -> "Reader":
+    from ..models.language.reader import BASE, load_reader
+
+    if is_image:
+        reason = f"the query {query!r} is an image, and the reader that reranks reads texts"
+    elif mode != "hybrid" or encoder is None:
+        reason = f"mode {mode} is not reranked: only hits of mode hybrid are"
+    elif reader := load_reader(encoder):
+        return reader
+    else:
+        reason = f"the index is made with {encoder.name}, and the reader that reranks fits {BASE}"
+    raise BadInput(f"{reason}.", "Search without --rerank.")
+
+
+def _reranked(reader: "Reader", query: str, hits: Sequence[Hit]) -> list[Hit]:
+    """Add what is read in the first hits to their scores, and to those of others the least."""
+    read = reader.read(query, [(hit.heading, hit.text) for hit in hits[:RERANKED]])
+    logits = np.clip([one.relevance for one in read], -LARGEST_LOGIT, LARGEST_LOGIT).tolist()
+    first = [
+        replace(hit, score=hit.score + READER_WEIGHT * logit, relevance=1 / (1 + exp(-logit)))
+        for hit, logit in zip(hits, logits, strict=False)
+    ]
+    least = -READER_WEIGHT * LARGEST_LOGIT
+    rest = [replace(hit, score=hit.score + least) for hit in hits[RERANKED:]]
+    return sorted(first, key=lambda hit: -hit.score) + rest
 
 
 def _why_nothing(view: View, where: Sequence[str]) -> str:
@@ -208,8 +238,6 @@ def _find(
 
 
 _SHORT = 80  # characters; a shorter text means little without its heading
-
-
 _BEGIN = 64
 
 
@@ -329,6 +357,8 @@ def _encode(
     if encoder is None:
         raise ValueError(f"mode {mode} needs the index's encoder")
     kind = "text" if image is None else "image"
+    if kind == "text" and "image" in encoder.reads:
+        refuse_missing(query, IMAGES, _LOOK_FOR_WORDS)
     if kind not in encoder.reads:
         given, other = ("text", "an image") if image is None else ("an image", "text")
         raise BadInput(

@@ -28,8 +28,8 @@ class IndexChange(Report, frozen=False):
     reused: int = Field(default=0, description="passages whose vector was known by content")
     unfamiliar: int | None = Field(
         default=None,
-        description="images embedded in this run that are unlike all that the encoder was "
-        "trained on; null where it has no familiar.json",
+        description="images embedded in this run that are unlike all that the encoder was trained "
+        "on; null where it has no familiar.json",
     )
     converted: Converted = Field(default_factory=dict)
     encoder: str = Field(default="", description="the index's encoder")
@@ -153,6 +153,10 @@ class Hit(Passage):
         int | None, Field(description="rank by meaning; in hybrid mode among hits of its kind")
     ] = None
     text_rank: Annotated[int | None, Field(description="rank by words")] = None
+    relevance: Annotated[
+        float | None,
+        Field(description="of a reranked passage: probability that it answers the query"),
+    ] = None
     marks: Annotated[
         tuple[tuple[int, int], ...],
         Field(description="spans of text that match words of the query"),

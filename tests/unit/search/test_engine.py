@@ -1,11 +1,14 @@
 """Search: modes, fusion, filters, images, rescoring, marks; one consistent state."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 from tests.support import Corpus, HashEncoder
 
 from graftwerk.errors import BadFile, BadInput, UnknownName
+from graftwerk.models.language import reader
 from graftwerk.search.database import SNAPSHOT
 from graftwerk.search.index import open_index
 from graftwerk.search.query import fuse, search
@@ -252,6 +255,46 @@ def test_a_rescorer_has_the_last_word(corpus):
     hybrid = find(corpus, "dogs play", rescorer=rescorer)
     assert keys(corpus, hybrid) == [key for key, _ in fuse(reordered, by_words)]
     assert "Zebra\n" + TEXTS[4] in rescorer.texts
+
+
+def test_a_reader_orders_the_first_hits_again(corpus, monkeypatch):
+    """Their scores change by what is read; hits that were not read stay last, in their order."""
+    for n in range(30):
+        corpus.put_text(f"/more-{n}.txt", f"dogs {'and cats ' * n}")
+    corpus.index.refresh()
+    plain = find(corpus, "dogs play", k=30)
+    logits = {hit.text: rank / 2 - 8 for rank, hit in enumerate(plain.hits)}
+    given = []
+
+    class Stub:
+        def read(self, query, passages):
+            given.append((query, [text for _, text in passages]))
+            return [SimpleNamespace(relevance=logits[text]) for _, text in passages]
+
+    monkeypatch.setattr(reader, "load_reader", lambda _encoder: Stub())
+    outcome = find(corpus, "dogs play", k=30, rerank=True)
+    assert given == [("dogs play", texts(plain)[:20])]
+    assert [hit.relevance is None for hit in outcome.hits] == [False] * 20 + [True] * 10
+    before = {hit.text: hit.score for hit in plain.hits}
+    for hit in outcome.hits[:20]:
+        assert hit.relevance == pytest.approx(1 / (1 + np.exp(-max(logits[hit.text], -6))))
+        assert hit.score == pytest.approx(before[hit.text] + 0.3 * max(logits[hit.text], -6))
+    assert texts(outcome)[20:] == texts(plain)[20:]
+    scores = [hit.score for hit in outcome.hits]
+    assert scores == sorted(scores, reverse=True) and texts(outcome) != texts(plain)
+    few = find(corpus, "dogs play", k=3, rerank=True)
+    assert texts(few) == texts(outcome)[:3]
+    assert not find(corpus, "dogs play", k=0, rerank=True).hits
+
+
+def test_what_no_reader_can_order_is_refused(corpus, tmp_path):
+    for mode in ("text", "vector"):
+        with pytest.raises(BadInput, match=f"mode {mode} is not reranked"):
+            find(corpus, "dogs", mode=mode, rerank=True)
+    with pytest.raises(BadInput, match=r"is made with test/hash, .* fits builtin/minilm"):
+        find(corpus, "dogs", rerank=True)
+    with pytest.raises(BadInput, match="'a picture' is an image"):
+        find(corpus, "a picture", image=Image.new("RGB", (8, 8)), rerank=True)
 
 
 def test_a_damaged_snapshot_is_no_error(corpus):

@@ -214,6 +214,24 @@ def test_weights_load_once_and_never_without_the_reader(tmp_path, monkeypatch):
     assert read[0].citations[0].answers != rules.citations[0].answers
 
 
+@pytest.mark.parametrize("encoder", ["builtin/minilm", "static"])
+def test_search_reranks_by_what_is_read(encoder, tmp_path):
+    """Also in a static index, whose rescorer has the reader."""
+    pages = {
+        name: f"Our {name} is described on a page of its own." for name in ("lunch", "pension")
+    }
+    pages |= {"leave": TEXT, "benefits": "Parental leave, paid in full, is one of our benefits."}
+    for name, text in pages.items():
+        (tmp_path / f"{name}.md").write_text(f"# {name.title()}\n\n{text}\n")
+    with gw.Index(tmp_path / "index", encoder=encoder) as index:
+        index.add(tmp_path)
+        plain = index.search(QUESTION).hits
+        hits = index.search(QUESTION, rerank=True).hits
+    assert [hit.heading for hit in plain[:2]] == ["Benefits", "Leave"]
+    assert [hit.heading for hit in hits[:2]] == ["Leave", "Benefits"]
+    assert hits[0].relevance > 0.5 > hits[1].relevance
+
+
 def test_a_passage_is_read_once_for_writing_and_rating(trained, monkeypatch):
     read = []
     real = reader.forward

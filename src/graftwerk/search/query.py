@@ -1,5 +1,6 @@
 """Search: by meaning, by words, or by both, fused."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -241,16 +242,26 @@ _SHORT = 80  # characters; a shorter text means little without its heading
 _BEGIN = 64
 
 
+# punctuation and markup; none changes a word or a number, as a decimal point or a minus would
+_MARKS = re.compile(
+    r"""[\u201c\u201d\u201e«»"`…•·;()\[\]]|(?<!\w)[#*_]+|[*_]+(?!\w)|[.,:\u2018\u2019'\u2013\u2014-](?!\d)"""
+)
+
+
+def _said(text: str) -> str:
+    return " ".join(_MARKS.sub(" ", fold(text)).split())
+
+
 def _content(passage: Passage) -> str:
-    text = fold(passage.text)
-    return text if len(text) >= _SHORT else f"{fold(passage.heading)}\n{text}"
+    text = _said(passage.text)
+    return text if len(text) >= _SHORT else f"{_said(passage.heading)}\n{text}"
 
 
 class _Same:
     """Ranked passages grouped by identical content: the best of a group stands for all.
 
-    The content of a text is what is left without white space, letter case and invisible
-    characters, of an image its file.
+    The content of a text is its words and numbers, without punctuation, markup, white space,
+    letter case and invisible characters, of an image its file.
 
     Attributes:
         members: keys of the same content, by the key that stands for them.
@@ -262,7 +273,7 @@ class _Same:
         images = view.image_contents([k for k, found in passages.items() if found.kind == "image"])
         buckets: dict[str, list[int]] = {}  # by how they begin, which is soon compared
         for key in dict.fromkeys(key for ranking in rankings for key in ranking if key in passages):
-            begin = fold(passages[key].text[:_BEGIN]).replace(" ", "")
+            begin = _said(passages[key].text[:_BEGIN]).replace(" ", "")
             buckets.setdefault(begin[: _BEGIN // 4], []).append(key)
         groups: dict[str | bytes | int, list[int]] = {}
         for keys in buckets.values():

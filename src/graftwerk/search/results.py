@@ -164,8 +164,8 @@ class Hit(Passage):
     copies: Annotated[
         tuple[Location, ...],
         Field(
-            description="where else the same content stands, apart from white space and letter "
-            "case; the first 20"
+            description="where else the same words stand, apart from punctuation, markup, white "
+            "space and letter case; the first 20"
         ),
     ] = ()
     copy_count: Annotated[int, Field(description="all of these")] = 0

@@ -35,13 +35,39 @@ def test_copies_take_one_place(corpus, mode):
 
 
 @pytest.mark.parametrize(
-    "change", [str.upper, lambda text: text.replace(" ", " \n\t"), lambda t: f"{t}\u200b"]
+    "change",
+    [
+        str.upper,
+        lambda text: text.replace(" ", " \n\t"),
+        lambda text: f"{text}\u200b",
+        lambda text: f"- {text.replace('seven', '**seven**')}",  # the same page in Markdown
+        lambda text: f"“{text.replace(', every day.', ' — every day')}”",
+    ],
 )
 def test_near_copies_are_copies(corpus, change):
     corpus.put_text("/near.txt", change(LONG))
     [hit] = [hit for hit in find(corpus, k=9) if len(hit.copies) > 1]
     assert "/near.txt" in {hit.path, *(copy.path for copy in hit.copies)}
     assert hit.copy_count == 6
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("seven", "six"),
+        ("1.5", "15"),
+        ("15", "-15"),
+        ("15 %", "15 €"),
+        ("a pool", "no pool"),
+        ("C# code", "C code"),
+        ("2*3", "2 3"),
+    ],
+)
+def test_a_word_or_number_makes_a_difference(corpus, one, other):
+    for number, name in enumerate((one, other)):
+        corpus.put_text(f"/{number}.txt", f"{LONG} The office at the sea has {name}.")
+    hits = [hit for hit in find(corpus, "the office at the sea", k=9) if "office" in hit.text]
+    assert [hit.copy_count for hit in hits] == [0, 0]
 
 
 def test_copies_do_not_push_others_down_the_ranks(corpus):

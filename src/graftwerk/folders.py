@@ -133,12 +133,15 @@ def require_replaceable(folder: Path, what: str, verify: Verify = never) -> None
     """Refuse a folder whose place another one cannot take; see `require_free`.
 
     Raises:
-        BadFile: it holds something else, or is a mount point.
+        BadFile: it holds something else, is a mount point, or the current folder, whose shell
+            would stay in the one that was replaced.
     """
     require_free(folder, what, verify=verify)
-    if os.path.ismount(folder):
+    current = folder.is_dir() and folder.samefile(".")
+    if current or os.path.ismount(folder):
+        named = "the current folder" if current else "a mount point"
         raise BadFile(
-            f"--out {folder} is a mount point, which cannot be replaced.", "Name a folder in it."
+            f"--out {folder} is {named}, which cannot be replaced.", "Name a folder in it."
         )
 
 

@@ -305,6 +305,17 @@ def test_a_mount_point(tmp_path, monkeypatch):
         pass
 
 
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
+    """A shell in it would stay in the folder that is gone."""
+    monkeypatch.chdir(tmp_path)
+    for named in (Path(), tmp_path):
+        with pytest.raises(BadFile, match="current folder"), folders.working_folder(named):
+            pass
+    with folders.working_folder(Path("inside")) as folder:
+        (folder / "part").touch()
+    assert names(tmp_path / "inside") == ["part"]
+
+
 def test_a_marker_that_cannot_be_written(tmp_path, monkeypatch):
     def full(path, content):
         raise OSError(errno.ENOSPC, "No space left on device")

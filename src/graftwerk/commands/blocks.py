@@ -42,7 +42,7 @@ def run_blocks_render(request: BlocksRender, monitor: Monitor) -> BlocksData:
     """Render into a temporary folder, which is renamed when it is complete."""
     began = time.perf_counter()
     target = request.out.absolute()
-    _require_empty(target)
+    folders.require_replaceable(target, "result to replace")
     monitor.start("rendering", request.count)
     try:
         with folders.working_folder(target) as folder:
@@ -64,14 +64,6 @@ def run_blocks_render(request: BlocksRender, monitor: Monitor) -> BlocksData:
         per_second=request.count / seconds,
         seconds=seconds,
     )
-
-
-def _require_empty(target: Path) -> None:
-    hint = "Name a new folder with --out."
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise BadFile(f"{target} is not a folder.", hint)
-    if target.is_dir() and (target == Path.cwd() or any(target.iterdir())):
-        raise BadFile(f"folder {target} is not empty or is in use.", hint)
 
 
 def run_blocks_show(request: BlocksShow, monitor: Monitor) -> BlocksSheet:

@@ -28,7 +28,7 @@ def run_blocks_episodes(request: BlocksEpisodes, monitor: Monitor) -> EpisodesWr
     """Record episodes of the expert into a new folder."""
     began = time.perf_counter()
     target, task = request.out.absolute(), Task(request.target, request.camera, request.size)
-    folders.require_free(target, "episodes")
+    folders.require_replaceable(target, "result to replace")
     monitor.start("recording the expert", request.count)
     frames = 0
     with folders.working_folder(target) as working:

@@ -22,7 +22,8 @@ def search_lines(report: "SearchResult") -> list[str]:
     for number, hit in enumerate(report.hits, 1):
         lines += [*_hit_lines(number, hit), ""]
     lines.append(
-        f"{len(report.hits)} of {_counted(report)}, {report.mode}, {report.seconds * 1000:.0f} ms"
+        f"{len(report.hits)} of {items(report.searched, report.pictures)}, {report.mode}, "
+        f"{report.seconds * 1000:.0f} ms"
     )
     if report.sheet is not None:
         lines.append(f"images side by side -> {printable(report.sheet)}")
@@ -42,15 +43,11 @@ def far(familiarity: Familiarity) -> str:
     )
 
 
-def _counted(report: "SearchResult") -> str:
-    passages = report.searched - report.pictures
-    if not report.pictures:
-        return counted(passages, "passage")
-    if not passages:
-        return counted(report.pictures, "image")
-    return (
-        f"{report.searched} ({counted(passages, 'passage')}, {counted(report.pictures, 'image')})"
-    )
+def items(total: int, images: int) -> str:
+    """Count what is in an index, of which some are images."""
+    texts = total - images
+    kinds = [counted(texts, "passage")] if texts or not images else []
+    return " and ".join(kinds + ([counted(images, "image")] if images else []))
 
 
 def _marked(hit: "Hit") -> str:

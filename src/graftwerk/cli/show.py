@@ -73,8 +73,8 @@ def _(report: "IndexChange") -> list[str]:
     reported = [f"{count} {name}" for name, count in counts.items() if count]
     lines = [
         f"files: {', '.join(reported) or 'none changed'}",
-        f"{counted(report.passages, 'passage')} in the index; {report.embedded} embedded, "
-        f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
+        f"{search.items(report.passages, report.pictures)} in the index; {report.embedded} "
+        f"embedded, {report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
         *search.converted_lines(report),
         *search.out_of_distribution_lines(report),
     ]
@@ -85,8 +85,7 @@ def _(report: "IndexChange") -> list[str]:
 def _(report: "IndexState") -> list[str]:
     return [
         f"{printable(report.index)}: {counted(report.files, 'file')}, "
-        f"{counted(report.passages, 'passage')} ({counted(report.pictures, 'image')}), "
-        f"{report.bytes / 1e6:.1f} MB",
+        f"{search.items(report.passages, report.pictures)}, {report.bytes / 1e6:.1f} MB",
         f"encoder {report.encoder}, {report.dimension} dimensions, "
         f"fingerprint {report.fingerprint[:12]}"
         + (

@@ -334,7 +334,7 @@ def _logistic(
     if len(there) == 1:
         bias[there] = 0
         return weight, bias
-    model = _solver(strength, balanced).fit(rows, values)
+    model = _solved(rows, values, strength, balanced)
     if len(there) == 2:  # the library returns one row: the second class against the first
         half = model.coef_[0] / 2
         weight[there[0]], weight[there[1]] = -half, half
@@ -349,12 +349,14 @@ def _one_label(
 ) -> tuple[Float64[np.ndarray, " d"], float]:
     if holds.min() == holds.max():
         return np.zeros(rows.shape[1]), 20.0 if holds[0] > 0 else -20.0
-    model = _solver(strength, balanced).fit(rows, holds)
-    return model.coef_[0].astype(np.float64), float(model.intercept_[0])
+    model = _solved(rows, holds, strength, balanced)
+    return model.coef_[0], float(model.intercept_[0])
 
 
-def _solver(strength: float, balanced: bool) -> Any:
+def _solved(rows: Rows, values: Values, strength: float, balanced: bool) -> Any:
+    """Return the fitted model; in single precision its line search may find no step any more."""
     from sklearn.linear_model import LogisticRegression
 
     weights = "balanced" if balanced else None
-    return LogisticRegression(C=strength, class_weight=weights, max_iter=_ITERATIONS)
+    model = LogisticRegression(C=strength, class_weight=weights, max_iter=_ITERATIONS)
+    return model.fit(rows.astype(np.float64), values)

@@ -24,6 +24,7 @@ class IndexChange(Report, frozen=False):
         description="what was left out of files or is read otherwise than it stands",
     )
     passages: int = Field(default=0, description="passages in the index now")
+    pictures: int = Field(default=0, description="images among these")
     embedded: int = Field(default=0, description="passages embedded in this run")
     reused: int = Field(default=0, description="passages whose vector was known by content")
     unfamiliar: int | None = Field(

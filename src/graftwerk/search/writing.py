@@ -101,7 +101,7 @@ def _choose(choice: Choice, index: Index | None) -> tuple[str, int | None]:
 def _finished(change: IndexChange, index: Index, begin: float) -> IndexChange:
     """Fill in what is known at the end; `begin` is the start by `time.perf_counter`."""
     with index.view() as view:
-        change.passages = view.count_passages()
+        change.passages, change.pictures = view.count_passages(), view.count_images()
     change.encoder = index.encoder_name
     change.seconds = time.perf_counter() - begin
     return change

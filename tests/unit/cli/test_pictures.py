@@ -135,7 +135,7 @@ def result(kind="image", **changes):
 
 @pytest.mark.parametrize(
     ("pictures", "counted"),
-    [(0, "5 passages"), (5, "5 images"), (2, "5 (3 passages, 2 images)")],
+    [(0, "5 passages"), (5, "5 images"), (2, "3 passages and 2 images")],
 )
 def test_what_was_searched(pictures, counted):
     assert search_lines(result(pictures=pictures))[-1] == f"1 of {counted}, hybrid, 100 ms"

@@ -51,9 +51,13 @@ _OF_RST = tuple(
         r"`([^`<>]{1,300}?)\s{0,9}<[^`<>]{1,300}>`__?",
         r"(?<!`)`([^`<>\n]{1,300})`__?",
         r"`(`[^`\n]{1,300}`)`",
+        r"(?<=[^\s:]:):[ \t]{0,9}$",  # the second colon of a sentence before code
         r"\*\*(?=\S)([^*\n]{1,300}?)\*\*",
     )
 )
+# lines around code, which are blank to a reader
+_FENCE = re.compile(r"^[ \t]{0,40}(?:`{3,9}|~{3,9})[^`\n]{0,200}$", re.MULTILINE)
+_MARK_OF_CODE = re.compile(r"^[ \t]{0,40}::[ \t]{0,9}$", re.MULTILINE)
 _FRONT_MATTER = re.compile(
     r"---[ \t]*\r?\n(?:[^\n]{0,2000}\n){0,200}?(?:---|\.\.\.)[ \t]*(?:\r?\n|$)"
 )
@@ -75,11 +79,12 @@ def without_markup(text: str, path: str, start: int = 0) -> str:
     """
     suffix = PurePath(path).suffix.lower()
     if suffix in _RST:
-        patterns = _OF_RST
+        patterns, text = _OF_RST, _MARK_OF_CODE.sub(lambda line: _blank(line[0]), text)
     elif suffix in _MARKDOWN:
         patterns = _OF_MARKDOWN
         if start == 0 and (front := _FRONT_MATTER.match(text)):
             text = _blank(front[0]) + text[front.end() :]
+        text = _FENCE.sub(lambda line: _blank(line[0]), text)
     else:
         return text
     for pattern in patterns:

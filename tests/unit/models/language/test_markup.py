@@ -22,6 +22,7 @@ def words(text: str, path: str = "a.md", start: int = 1) -> str:
         ('<td class="a">5</td><td>50%</td><br/>', "550%"),
         ("a <!-- hidden --> b\n[1]: https://a.org 'x'\nc", "a b c"),
         ("Write `graft --out <path>`, or <https://a.org>.", "Write `graft --out <path>`, or https://a.org."),
+        ("Run this:\n```sh -e\nls `pwd`\n```\nor ```that```.", "Run this: ls `pwd` or ```that```."),
         ("# Costs {: .wide}\nfive [1] snake_case 2 * 3 ** 4", "# Costs five [1] snake_case 2 * 3 ** 4"),
     ],
 )  # fmt: skip
@@ -36,6 +37,8 @@ def test_markdown(text, expected):
         (".. note:: Keep it.\n   :class: wide\n\n.. _anchor:\n\nMore", "Keep it. More"),
         (".. versionadded:: 1.2.0\n   Reports.", "1.2.0 Reports."),
         (".. image:: a.png\n   :width: 3\n`Syncthing <https://a.org>`__ runs", "Syncthing runs"),
+        ("Run this::\n\n  ls\n\nor::\n\n::\n\n  pwd", "Run this: ls or: pwd"),
+        ("a::b and c::\n\n::: d", "a::b and c: ::: d"),
         (":option:`--home` and `FAQ`_", "--home and FAQ"),
     ],
 )  # fmt: skip

@@ -232,6 +232,25 @@ def test_search_reranks_by_what_is_read(encoder, tmp_path):
     assert hits[0].relevance > 0.5 > hits[1].relevance
 
 
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("a.md", ":\n\n```sh\nborg rename repo old new\n```\n"),
+        ("a.rst", "::\n\n    borg rename repo old new\n"),
+        ("b.rst", ":\n\n::\n\n    borg rename repo old new\n"),
+    ],
+)
+def test_code_is_quoted_verbatim_with_the_sentence_before_it(tmp_path, name, block):
+    (tmp_path / name).write_text(f"To rename an archive on the old server, run this{block}")
+    with gw.Index(tmp_path / "index") as index:
+        index.add(tmp_path / name)
+        answer = index.ask("How do I rename an archive on the old server?")
+    assert answer.text == (
+        "To rename an archive on the old server, run this: borg rename repo old new [1]"
+    )
+    assert answer.citations[0].verdict == "verbatim" and answer.citations[0].answers > 0.5
+
+
 def test_a_passage_is_read_once_for_writing_and_rating(trained, monkeypatch):
     read = []
     real = reader.forward

@@ -70,7 +70,7 @@ def test_chat_reads_questions_from_standard_input(graft, handbook_index) -> None
 def test_ask_abstains(graft, handbook_index) -> None:
     done = graft("ask", CRYPTOCURRENCY, cwd=handbook_index)
     assert done.code == 0
-    assert "not in these documents" in done.out
+    assert "no certain answer in these documents" in done.out
 
 
 def test_show_prompt_has_the_form_of_the_reference(graft, handbook_index) -> None:

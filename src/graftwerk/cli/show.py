@@ -120,16 +120,16 @@ def _answer(report: "Answer", streamed: bool) -> list[str]:
     lines = [] if report.prompt is None else [_dim("prompt as sent:"), report.prompt, ""]
     lines += [] if report.asked is None else [_dim(f"asked: {printable(report.asked)}")]
     if report.abstained:
+        lines += [_bold("no certain answer in these documents"), ""]
+        lines += ["nearest to one:"] if report.nearest else []
         lines += [
-            "not in these documents\n",
+            f'  "{printable(shortened(n.claim, 160))}"\n    {_rated(n)}' for n in report.nearest
+        ]
+        return [
+            *lines,
             _dim(f"evidence {report.evidence:.2f}, threshold {report.evidence_floor:.2f}"),
             _dim(f"threshold: {report.calibration}"),
         ]
-        lines += [_dim("nearest:")] if report.nearest else []
-        for near in report.nearest:
-            where = _location(near.path, near.line, near.page)
-            lines.append(_dim(f'  {where}  "{printable(shortened(near.claim, 160))}"'))
-        return lines
     if not streamed:
         lines += [printable(report.answer, keep_lines=True), ""]
     for one in report.citations:
@@ -163,13 +163,17 @@ def _answer(report: "Answer", streamed: bool) -> list[str]:
 
 def _citation(report: "CitationReport") -> str:
     """Where a citation leads, how probably that answers, and how the sentence relates to it."""
-    where = _location(report.path, report.line, report.page)
     said = f"{report.verdict} ({report.similarity:z.2f})"
+    return f"{_rated(report)}{'  ' if report.answers is None else '; '}{said}"
+
+
+def _rated(report: "CitationReport") -> str:
+    where = _location(report.path, report.line, report.page)
     if report.answers is None:
-        return f"{where}  {said}"
+        return where
     span = _bold(printable(" ".join(report.span.split()))) if report.answers >= _LIKELY else ""
     shown = f" ({span})" if span else ""
-    return f"{where}  answers the question: {report.answers:.2f}{shown}; {said}"
+    return f"{where}  answers the question: {report.answers:.2f}{shown}"
 
 
 @_form

@@ -80,7 +80,7 @@ class Answer(Report):
     writer: str = Field(description="who wrote the answer")
     extractive: bool = Field(description="true when the answer only quotes")
     evidence: float = Field(description="strength of the evidence found, 0 to 1")
-    evidence_floor: float = Field(description="below it the answer is `not in these documents`")
+    evidence_floor: float = Field(description="below it, no answer is given")
     calibration: str = Field(description="where the floor comes from and what it promises")
     citations: list[CitationReport] = Field(default=[], description="checked citations")
     removed_citations: int = Field(

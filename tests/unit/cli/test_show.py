@@ -101,6 +101,17 @@ def test_quotes_that_hardly_answer_are_called_so(capsys, made, answers, said):
     assert ("none of these sentences is likely to answer" in capsys.readouterr().out) is said
 
 
+@pytest.mark.parametrize("answers", [0.41, None])
+def test_the_nearest_sentences_are_shown_with_their_probability(capsys, made, answers):
+    """A question turned away often has its answer among them: nothing says that there is none."""
+    nearest = [one.model_copy(update={"answers": answers}) for one in made.citations[:1]]
+    show(made.model_copy(update={"abstained": True, "answer": "", "nearest": nearest}))
+    first, _, heading, quote, where, *_ = capsys.readouterr().out.splitlines()
+    assert (first, heading) == ("no certain answer in these documents", "nearest to one:")
+    assert quote == '  "The desk opens at nine."'
+    assert where.endswith("answers the question: 0.41 (nine)" if answers else "rules.md:3")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rules")

@@ -248,7 +248,7 @@ def test_the_tour_page(graft, tmp_path) -> None:
     page = (tmp_path / "tour" / "index.html").read_text()
     assert page.count('class="question"') == 3 + 4 + 1  # asked, searched for, guided to
     assert page.count('class="grid"') == 3  # prompts; searches; lines and scribble
-    assert page.count("Not in these documents.") == 1
+    assert page.count("No certain answer in these documents.") == 1
     assert "<script" not in page
     assert "http://" not in page
     (tmp_path / "other").mkdir()

@@ -108,11 +108,7 @@ class _Placed(NamedTuple):
 
 
 def _place_object(
-    generator: np.random.Generator,
-    view: View,
-    others: list[_Placed],
-    width: float,
-    repeats: float,
+    generator: np.random.Generator, view: View, others: list[_Placed], width: float, repeats: float
 ) -> _Placed | None:
     like = None
     if repeats and others and generator.random() < repeats:

@@ -126,11 +126,7 @@ def _whole(name: str, commands: Sequence[Command], invoke: Invoke, explains: boo
     from .options import command_function, epilogue
 
     group = App(
-        name=name,
-        help=SUMMARY[name],
-        help_format="plaintext",
-        help_epilogue="",
-        group=_group(name),
+        name=name, help=SUMMARY[name], help_format="plaintext", help_epilogue="", group=_group(name)
     )
     for command in commands:
         function = command_function(command, invoke)

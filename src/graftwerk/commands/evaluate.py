@@ -248,15 +248,15 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> reports.AnswersE
             paragraphs = qa_pairs.read_paragraphs(request.file)
             retained, left_out = _divide(paragraphs, request.held_out, request.seed)
             qa_pairs.build_index(folder, retained, encoder, None, monitor)
-            answerable = [question for item in retained for question in item.questions]
-            unanswerable = [question for item in left_out for question in item.questions]
+            questions = [question for item in retained for question in item.questions]
+            absent = [question for item in left_out for question in item.questions]
         else:
-            questions = qa_pairs.read_questions(request.file)
-            answerable = [question for question in questions if question.answers]
-            unanswerable = [question for question in questions if not question.answers]
+            questions, absent = qa_pairs.read_questions(request.file), []
             with Index(folder, encoder=request.encoder, device=request.device) as index:
                 index.add(request.documents, monitor=monitor)
-            _note_unknown_sentences(folder, answerable, monitor)
+            _note_unknown_sentences(folder, questions, monitor)
+        answerable = [question for question in questions if question.answers]
+        unanswerable = [question for question in questions if not question.answers] + absent
         with Index(folder, device=request.device) as index:
             monitor.start("asking", len(answerable) + len(unanswerable))
             options = {name: getattr(request, name) for name in _ASKED}

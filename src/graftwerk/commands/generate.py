@@ -23,12 +23,7 @@ from ..generation.spec import SCALED, GenerationSpec, Once, options_of, parse_gr
 from ..generation.validate import require_class, validate
 from ..metrics.plots import image_sheet
 from ..models.checkpoint import own_classes
-from ..models.encoders import (
-    list_images,
-    note_unlike_blocks,
-    nothing_readable,
-    real_images_in,
-)
+from ..models.encoders import list_images, note_unlike_blocks, nothing_readable, real_images_in
 from ..models.hub import locate
 from ..models.transformers import choose_device
 from ..requests.base import require_effect

@@ -14,13 +14,7 @@ from typing import Any
 from .. import files
 from ..conditions.blazepose import load_blazepose
 from ..errors import BadFile
-from ..models.checkpoint import (
-    ModelFolder,
-    count_parameters,
-    fingerprint,
-    open_folder,
-    read_object,
-)
+from ..models.checkpoint import ModelFolder, count_parameters, fingerprint, open_folder, read_object
 from ..models.encoders import load_encoder, model_folder
 from ..models.fast_text import StaticEncoder
 from ..models.fetching import FETCHABLE, fetchable, is_fetched

@@ -82,10 +82,7 @@ def map_of(
 
 
 def map_for(
-    control: ControlInput,
-    size: tuple[int, int],
-    own: tuple[int, int],
-    read: Read | None = None,
+    control: ControlInput, size: tuple[int, int], own: tuple[int, int], read: Read | None = None
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The condition image of a control as its branch reads it.
 

@@ -60,12 +60,7 @@ class TextReader:
 
     t5_length = 512
 
-    def __init__(
-        self,
-        folder: PipelineFolder,
-        device: str,
-        weights: Weights | None = None,
-    ) -> None:
+    def __init__(self, folder: PipelineFolder, device: str, weights: Weights | None = None) -> None:
         encoders = folder.layout.encoders
         self._names = tuple(encoders)
         self._encoders: list[Any] = [

@@ -140,10 +140,7 @@ def _prepare(
 
 
 def _configuration(
-    job: LoraJob,
-    model: DiffusionModel,
-    latents: Float[Tensor, "n c h w"],
-    shown: CaptionedImages,
+    job: LoraJob, model: DiffusionModel, latents: Float[Tensor, "n c h w"], shown: CaptionedImages
 ) -> dict[str, Any]:
     digest = hashlib.sha256(latents.cpu().numpy().tobytes())
     digest.update("\0".join(shown.captions).encode())

@@ -308,11 +308,7 @@ def cheapest(scores: Sequence[tuple[str, Score]]) -> int:
 
 
 def choose(
-    problem: Problem,
-    settings: Sequence[Settings],
-    minutes: float,
-    folder: Path,
-    monitor: Monitor,
+    problem: Problem, settings: Sequence[Settings], minutes: float, folder: Path, monitor: Monitor
 ) -> tuple[Made, list[Trial]]:
     """Spend the budget by successive halving and return the cheapest sufficiently good method.
 

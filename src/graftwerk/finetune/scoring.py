@@ -51,13 +51,7 @@ def score(scores: Scores, truth: Truth, task: Task, seed: int = 0) -> Score:
         }
     value = measure(np.arange(count))
     return Score(
-        name=name,
-        value=value,
-        low=low,
-        high=high,
-        baseline=baseline,
-        count=count,
-        figures=figures,
+        name=name, value=value, low=low, high=high, baseline=baseline, count=count, figures=figures
     )
 
 

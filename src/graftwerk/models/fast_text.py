@@ -13,9 +13,7 @@ The distillation computes the full encoder's vector of every single token and ta
 components scaled by their singular values to the power -1/2, so that the few directions that all
 tokens share count less. Tokens are weighted by a / (a + p) for a token of probability p, by Zipf's
 law on the order of the vocabulary (Arora et al., 2017, "A simple but tough-to-beat baseline for
-sentence embeddings"). On the 590 questions of XQuAD's first 120 English paragraphs, nDCG@10
-without rescoring is .967 for the full MiniLM, .935 for this one, .924 with 256 components, and
-.865 without that scaling.
+sentence embeddings").
 """
 
 import contextlib

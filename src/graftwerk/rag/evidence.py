@@ -32,13 +32,7 @@ from ..models.language import reading
 from ..models.language.markup import readable
 from ..models.language.reader import Reader, load_reader
 from ..models.language.reading import ExtractiveWriter
-from ..models.language.sentences import (
-    DIVIDED,
-    content_stems,
-    covered,
-    joined,
-    rarity,
-)
+from ..models.language.sentences import DIVIDED, content_stems, covered, joined, rarity
 from ..requests.search import Ask
 from ..search.results import Hit, SearchResult
 from ..types import Encoder, Monitor, Source, Writer

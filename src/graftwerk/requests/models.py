@@ -214,7 +214,8 @@ class EvalRetrieval(Request["graftwerk.metrics.results.RetrievalEvaluation"]):
     """Evaluate search on a file of paragraphs with questions."""
 
     file: PathField = Field(
-        description="JSON: [{id, text, questions: [{question, answers}]}]",
+        description="JSON or JSON lines: {text, questions: [{question, answers}]}; or SQuAD's "
+        "format",
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = path_field(DEFAULT_ENCODER)
@@ -235,9 +236,9 @@ class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
     """Evaluate answers on a file of questions, some unanswerable, beside a simple baseline."""
 
     file: PathField = Field(
-        description="JSON: [{id, title, text, questions: [{question, answers}]}]; with "
-        "--documents [{question, answers, sentence}], with empty answers if the documents hold "
-        "none, and sentence: words of the sentence that answers",
+        description="JSON or JSON lines: {text, questions: [{question, answers}]}, or SQuAD's "
+        "format; with --documents {question, answers, sentence}, with empty answers if the "
+        "documents hold none, and sentence: words of the sentence that answers",
         json_schema_extra=POSITIONAL,
     )
     documents: PathField | None = Field(

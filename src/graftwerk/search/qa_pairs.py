@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, limits
+from ..data import raw
 from ..data.documents.document import Document
 from ..data.documents.text import find_paragraphs
+from ..data.tables.columnar import json_lines
 from ..errors import BadInput
 from ..types import Encoder, Monitor
 from .chunking import cut
@@ -38,10 +40,8 @@ class Paragraph:
 
 
 def read_paragraphs(path: Path) -> list[Paragraph]:
-    """Read a JSON list of paragraphs; the fields `id` and `title` are not used."""
-    content = files.read_json(path)
-    if not isinstance(content, list):
-        raise BadInput(f"{path} contains no list.", _FORM)
+    """Read paragraphs in JSON or SQuAD's format; the fields `id` and `title` are not used."""
+    content = _read_list(path, _FORM)
     paragraphs = [_paragraph(item, f"{path}, item {n}") for n, item in enumerate(content)]
     if not any(paragraph.questions for paragraph in paragraphs):
         raise BadInput(f"{path} contains no question.", _FORM)
@@ -50,9 +50,9 @@ def read_paragraphs(path: Path) -> list[Paragraph]:
 
 def read_questions(path: Path) -> list[Question]:
     """Read a JSON list of questions about documents; without answers where these hold none."""
-    content = files.read_json(path)
-    if not isinstance(content, list) or not content:
-        raise BadInput(f"{path} contains no list of questions.", _FORM_OF_QUESTIONS)
+    content = _read_list(path, _FORM_OF_QUESTIONS)
+    if not content:
+        raise BadInput(f"{path} contains no question.", _FORM_OF_QUESTIONS)
     questions = [_question(item, f"{path}, item {n}") for n, item in enumerate(content)]
     for number, item in enumerate(content):
         if "answers" not in item:
@@ -61,6 +61,32 @@ def read_questions(path: Path) -> list[Question]:
                 f"{_FORM_OF_QUESTIONS} Without an answer in the documents, write [].",
             )
     return questions
+
+
+def _read_list(path: Path, form: str) -> list[Any]:
+    """Read a JSON list, JSON lines, or the paragraphs of a file in SQuAD's format."""
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        raw.require_text(path)
+        limits.require_file_size(path, limits.JSON_FILE, "question file")
+        text, _ = raw.decode(path.read_bytes(), path.name)
+        return [value for _, value in json_lines(text, path.name)]
+    content = files.read_json(path)
+    if isinstance(content, dict) and "data" in content:
+        try:
+            return [_of_squad(part) for item in content["data"] for part in item["paragraphs"]]
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"{path} is not in SQuAD's format: {error!r}.", form) from error
+    if not isinstance(content, list):
+        raise BadInput(f"{path} contains no list.", form)
+    return content
+
+
+def _of_squad(paragraph: Any) -> dict[str, Any]:
+    questions = [
+        {"question": one["question"], "answers": [answer["text"] for answer in one["answers"]]}
+        for one in paragraph["qas"]
+    ]
+    return {"text": paragraph["context"], "questions": questions}
 
 
 def _paragraph(item: Any, where: str) -> Paragraph:

@@ -106,6 +106,41 @@ def test_what_is_shown_instead_of_an_answer_counts_by_itself(file, encoder, monk
     assert run(file, held_out=0.25).nearest_right.share == 0.0  # all are answered
 
 
+def test_squad_format_and_json_lines_are_read_too(tmp_path, encoder):
+    """Questions that SQuAD 2.0 marks as impossible have no answers."""
+    paragraphs = [
+        {
+            "context": f"The fee of hall {number} is {number} euros.",
+            "qas": [
+                {"question": f"What is the fee of hall {number}?", "id": "a", "is_impossible": False,
+                 "answers": [{"text": f"{number} euros", "answer_start": 22}]},
+                {"question": "Who built it?", "id": "b", "is_impossible": True, "answers": []},
+            ],
+        }
+        for number in range(3)
+    ]  # fmt: skip
+    squad = tmp_path / "squad.json"
+    squad.write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": paragraphs}]}))
+    lines = tmp_path / "lines.jsonl"
+    plain = [
+        {"text": p["context"], "questions": [
+            {"question": q["question"], "answers": [a["text"] for a in q["answers"]]}
+            for q in p["qas"]]}
+        for p in paragraphs
+    ]  # fmt: skip
+    lines.write_text("\ufeff" + "\n\n".join(map(json.dumps, plain)))
+    first, second = (run(path, held_out=0.0) for path in (squad, lines))
+    assert (first.answerable, first.unanswerable) == (3, 3)
+    assert first.model_copy(update={"seconds": second.seconds}) == second
+    for broken in ({"data": 3}, {"data": [{"paragraphs": [{"context": "a"}]}]}):
+        squad.write_text(json.dumps(broken))
+        with pytest.raises(BadInput, match="is not in SQuAD's format"):
+            run(squad)
+    lines.write_text('{"text": "a", "questions": []}\n{')
+    with pytest.raises(BadInput, match="line 2: no JSON"):
+        run(lines)
+
+
 @pytest.mark.parametrize("content", [{}, [], [{"question": "?", "answers": 3}], [{"answers": []}]])
 def test_a_file_that_holds_no_questions_is_refused(tmp_path, content):
     path = tmp_path / "questions.json"

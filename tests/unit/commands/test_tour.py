@@ -80,7 +80,7 @@ def test_the_page(tmp_path, monkeypatch, full):
     assert (
         page.count('class="question"') == (5 if full else 3) + 2 + 1
     )  # asked, searched, guided to
-    assert page.count("Not in these documents.") == 1
+    assert page.count("No certain answer in these documents.") == 1
     assert "to come" not in page
     assert "<script" not in page and "http://" not in page
     assert ('<span class="tag recorded">recorded 2' in page) != full

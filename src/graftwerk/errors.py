@@ -52,7 +52,7 @@ def shown(value: object) -> str:
 
 # a quotation or a command, which stay as they are, or an option
 _OPTION = re.compile(
-    r"""(?:`[^`]*`|'[^']*'|"[^"]*"|\b(?:graft|pip) [^,;`]*?(?=$|[.,;:)](?:\s|$)))"""
+    r"""(?:`[^`]*`|'[^']*'|"[^"]*"|\b(?:graft|pip) [^,;`]*?(?=$|(?<!\.\.)[.,;:)](?:\s|$)))"""
     r"|(?<![\w-])--(?P<off>no-)?(?P<name>[a-z][a-z0-9-]*)"
 )
 _OF_THE_COMMAND_LINE = frozenset({"yes", "json", "quiet", "debug", "help"})

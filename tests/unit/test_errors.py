@@ -58,6 +58,7 @@ def test_json_of_an_error() -> None:
         ("Pass --no-chance.", "Pass `chance=False`."),
         ("--class 3 of 2; take --from.", "`class_` 3 of 2; take `from_`."),
         ("See: graft fit --help", "See: graft fit --help"),
+        ("Make one: graft index add PATH... --index docs",) * 2,
         ("Run graft lora train a.txt --task write, or leave --rank out.",
          "Run graft lora train a.txt --task write, or leave `rank` out."),
         ("`graft generate --lora` opens '--rank' and --rank.",

@@ -25,6 +25,7 @@ from graftwerk.models.hub import named_by_user
 from graftwerk.models.language.markup import readable
 from graftwerk.models.language.reader import load_reader
 from graftwerk.rag import evidence
+from graftwerk.rag.citations import says
 from graftwerk.search.qa_pairs import read_questions
 
 from .fit_reading import SETS, add_sets, questions_of
@@ -80,9 +81,7 @@ def measure(encoder):
             index.add(documents)
             for question in read_questions(questions_of(name)):
                 hits = readable(index.search(question.text, k=2 * evidence.EVIDENCE_HITS).hits)
-                others = [
-                    hit for hit in hits if question.sentence not in " ".join(hit.text.split())
-                ]
+                others = [hit for hit in hits if not says(hit.text, question.sentence)]
                 both = ((1, hits), (0, others)) if question.answers else ((0, hits),)
                 for label, found in both:
                     rows.append(evidence.find_features(question.text, found, full, trained))

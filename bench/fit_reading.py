@@ -34,6 +34,7 @@ from graftwerk.models.language.markup import readable
 from graftwerk.models.language.reader import Reader, load_reader
 from graftwerk.models.language.spans import find_candidates, find_seen
 from graftwerk.rag import learning
+from graftwerk.rag.citations import says
 from graftwerk.types import Source
 
 HERE = Path(__file__).parent / "questions"
@@ -190,7 +191,7 @@ def describe(
     if seen is None:
         raise SystemExit(f"nothing is found for {question!r}")
     chosen, features, passages = seen.sentences, seen.features, seen.passages
-    right = np.array([words is not None and words in one.text for one in chosen])
+    right = np.array([words is not None and says(one.text, words) for one in chosen])
     asked = Asked(name, features, right, None, None)
     if not right.any():
         return asked

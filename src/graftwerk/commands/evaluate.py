@@ -36,9 +36,10 @@ from ..models.encoders import (
     nothing_readable,
     suited_encoder,
 )
-from ..models.language.markup import readable
+from ..models.language.markup import MASK, readable
 from ..models.language.reading import list_sentences
 from ..probing.results import ReadoutResult
+from ..rag.citations import says, wordings
 from ..rag.results import Answer
 from ..requests.base import Mode
 from ..requests.models import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity, Readout
@@ -46,6 +47,7 @@ from ..search import qa_pairs
 from ..search.index import open_index
 from ..search.query import search
 from ..search.results import Hit
+from ..search.words import plain_words
 from ..text_safety import CITATION, counted
 from ..types import Encoder, Monitor, Source, Vectors, report_reading
 
@@ -294,11 +296,12 @@ def _note_unknown_sentences(
     """Note sentences of the question file that no passage contains, which never count as right."""
     with closing(open_index(folder)) as opened, opened.view() as view:
         stored = [passage for path in view.files() for passage in view.passages_of(path)]
-    texts = [" ".join(passage.text.split()).casefold() for passage in stored]
+    texts = [plain_words(one.text.replace(MASK, "")) for one in readable(stored)]
     unknown = [
         one.sentence
         for one in questions
-        if one.sentence and not any(one.sentence.casefold() in text for text in texts)
+        if one.sentence
+        and not any(said in text for said in wordings(one.sentence) for text in texts)
     ]
     if unknown:
         monitor.note(
@@ -361,7 +364,7 @@ def _by_cosine(question: str, answer: Answer, reader: Encoder) -> list[str]:
 
 def _is_right(text: str, question: qa_pairs.Question) -> bool:
     if question.sentence:
-        return question.sentence.casefold() in " ".join(text.split()).casefold()
+        return says(text, question.sentence)
     return retrieval.contains_answer(text, question.answers)
 
 

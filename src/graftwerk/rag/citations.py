@@ -12,12 +12,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..models.language.markup import readable
+from ..models.language.markup import MASK, readable, without_markup
 from ..models.language.reader import Reader
 from ..models.language.reading import Reading, choose, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
 from ..models.language.spans import find_cell, find_seen, find_span
 from ..results import Passage
+from ..search.words import plain_words
 from ..text_safety import CITATION, strip_controls
 from ..types import Encoder, Source
 from .prompt import numbers_of
@@ -51,6 +52,24 @@ def find_quote(claim: str, text: str) -> tuple[int, int] | None:
     while end < len(text) and text[end] in ".!?…":
         end += 1
     return origins[match.start()], end
+
+
+def says(text: str, sentence: str) -> bool:
+    """Whether a text has the words of a sentence, or of a part of one, whatever their markup."""
+    said = plain_words(text.replace(MASK, ""))
+    return any(one in said for one in wordings(sentence))
+
+
+@lru_cache(maxsize=1024)
+def wordings(sentence: str) -> set[str]:
+    """Return the plain words of a sentence that was copied with or without its markup.
+
+    >>> wordings("See `the fees <fees>`_, **please**.")
+    {'see the fees fees please', 'see the fees please'}
+    """
+    paths = ("copied.md", "copied.rst", "copied.txt")
+    bare = (without_markup(sentence, path, 1).replace(MASK, "") for path in paths)
+    return {plain for one in bare if (plain := plain_words(one))}
 
 
 @lru_cache(maxsize=1024)

@@ -16,6 +16,7 @@ from ..models.language.markup import readable
 from ..models.language.reader import load_reader
 from ..search.results import SearchResult
 from ..types import Encoder, Monitor, Source
+from .citations import says
 from .results import Calibration
 
 _FEWEST = 10  # questions whose sentence is among those that were found
@@ -63,8 +64,7 @@ def with_reading(
         found = reading.examine(question, sources, encoder, reader)
         if found is None:
             continue
-        requested = " ".join(words.split())
-        right = np.array([requested in one.text for one in found.sentences], dtype=bool)
+        right = np.array([says(one.text, words) for one in found.sentences], dtype=bool)
         if right.any():
             asked.append(Asked(found.features, right))
     if len(asked) < _FEWEST:

@@ -1,6 +1,5 @@
 """Search: by meaning, by words, or by both, fused."""
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,7 +24,7 @@ from .index import Index, VectorCache
 from .results import Hit, Location, SearchResult, location_of
 from .rows import Filter, View, input_text, parse_where
 from .vectors import Space
-from .words import fold, to_match
+from .words import plain_words, to_match
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -242,19 +241,9 @@ _SHORT = 80  # characters; a shorter text means little without its heading
 _BEGIN = 64
 
 
-# punctuation and markup; none changes a word or a number, as a decimal point or a minus would
-_MARKS = re.compile(
-    r"""[\u201c\u201d\u201e«»"`…•·;()\[\]]|(?<!\w)[#*_]+|[*_]+(?!\w)|[.,:\u2018\u2019'\u2013\u2014-](?!\d)"""
-)
-
-
-def _said(text: str) -> str:
-    return " ".join(_MARKS.sub(" ", fold(text)).split())
-
-
 def _content(passage: Passage) -> str:
-    text = _said(passage.text)
-    return text if len(text) >= _SHORT else f"{_said(passage.heading)}\n{text}"
+    text = plain_words(passage.text)
+    return text if len(text) >= _SHORT else f"{plain_words(passage.heading)}\n{text}"
 
 
 class _Same:
@@ -273,7 +262,7 @@ class _Same:
         images = view.image_contents([k for k, found in passages.items() if found.kind == "image"])
         buckets: dict[str, list[int]] = {}  # by how they begin, which is soon compared
         for key in dict.fromkeys(key for ranking in rankings for key in ranking if key in passages):
-            begin = _said(passages[key].text[:_BEGIN]).replace(" ", "")
+            begin = plain_words(passages[key].text[:_BEGIN]).replace(" ", "")
             buckets.setdefault(begin[: _BEGIN // 4], []).append(key)
         groups: dict[str | bytes | int, list[int]] = {}
         for keys in buckets.values():

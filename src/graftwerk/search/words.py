@@ -97,6 +97,17 @@ def fold(text: str) -> str:
     return " ".join(_normal(text).casefold().split())
 
 
+# punctuation and markup; none changes a word or a number, as a decimal point or a minus would
+_MARKS = re.compile(
+    r"""[\u201c\u201d\u201e«»"`…•·;()\[\]]|(?<!\w)[#*_]+|[*_]+(?!\w)|[.,:\u2018\u2019'\u2013\u2014-](?!\d)"""
+)
+
+
+def plain_words(text: str) -> str:
+    """Return the words and numbers of `text`, without punctuation, markup and letter case."""
+    return " ".join(_MARKS.sub(" ", fold(text)).split())
+
+
 def _normal(text: str) -> str:
     """`text` in NFKC where that changes letters, without what is dropped."""
     changed = () if text.isascii() else [letter for letter in set(text) if _changes(letter)]

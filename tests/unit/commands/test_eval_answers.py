@@ -106,6 +106,20 @@ def test_what_is_shown_instead_of_an_answer_counts_by_itself(file, encoder, monk
     assert run(file, held_out=0.25).nearest_right.share == 0.0  # all are answered
 
 
+@pytest.mark.parametrize(
+    "sentence", ["the ``--fee`` of", "the `--fee` of", "*The* --fee of", "the :option:`--fee` of"]
+)
+def test_sentences_are_found_whatever_their_markup(tmp_path, encoder, listener, sentence):
+    """Quotes have no markup; the sentence may be copied from the file, which has."""
+    (tmp_path / "a.rst").write_text("With the :option:`--fee` of **five** euros, all is paid.\n")
+    path = tmp_path / "questions.json"
+    question = {"question": "What is the fee?", "answers": ["five euros"], "sentence": sentence}
+    path.write_text(json.dumps([question]))
+    report = run(path, listener, documents=tmp_path / "a.rst")
+    assert report.right_first.share == 1.0
+    assert not any("in no passage" in note for note in listener.notes)
+
+
 def test_squad_format_and_json_lines_are_read_too(tmp_path, encoder):
     """Questions that SQuAD 2.0 marks as impossible have no answers."""
     paragraphs = [

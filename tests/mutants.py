@@ -75,7 +75,7 @@ MUTANTS = (
     Mutant("the reader's word counts against", "search/query.py", "score=hit.score + READER_WEIGHT * logit", "score=hit.score - READER_WEIGHT * logit", "tests/unit/search/test_engine.py"),
     Mutant("what was not read goes first", "search/query.py", "score=hit.score + least", "score=hit.score - least", "tests/unit/search/test_engine.py"),
     Mutant("few hits are read", "search/query.py", "count = max(k, RERANKED) if rerank else k", "count = k", "tests/unit/search/test_engine.py"),
-    Mutant("decimal points do not count", "search/words.py", "\\u2014-](?!\\d)", "\\u2014-]", "tests/unit/search/test_copies.py"),
+    Mutant("decimal points do not count", "search/words.py", "\\u2014[-](?!\\d)", "\\u2014[-]", "tests/unit/search/test_copies.py"),
     Mutant("the current folder is replaced", "folders.py", 'current = folder.is_dir() and folder.samefile(".")', "current = False", FOLDERS),
     Mutant("fences are read", "models/language/markup.py", "        text = _FENCE.sub(lambda line: _blank(line[0]), text)\n", "", "tests/unit/models/language/test_markup.py"),
     Mutant("questions without answers are answerable", "commands/evaluate.py", "answerable = [question for question in questions if question.answers]", "answerable = questions", "tests/unit/commands/test_eval_answers.py"),

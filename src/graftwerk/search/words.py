@@ -99,7 +99,8 @@ def fold(text: str) -> str:
 
 # punctuation and markup; none changes a word or a number, as a decimal point or a minus would
 _MARKS = re.compile(
-    r"""[\u201c\u201d\u201e«»"`…•·;()\[\]]|(?<!\w)[#*_]+|[*_]+(?!\w)|[.,:\u2018\u2019'\u2013\u2014-](?!\d)"""
+    r"""[\u201c\u201d\u201e«»"`…•·;]|(?<!\w)[#*_]+|[*_]+(?!\w)"""
+    r"""|[]().,:\u2018\u2019'\u2013\u2014[-](?!\d)"""
 )
 
 

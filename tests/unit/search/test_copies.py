@@ -57,6 +57,7 @@ def test_near_copies_are_copies(corpus, change):
         ("seven", "six"),
         ("1.5", "15"),
         ("15", "-15"),
+        ("15", "(15)"),
         ("15 %", "15 €"),
         ("a pool", "no pool"),
         ("C# code", "C code"),

@@ -242,7 +242,7 @@ def test_a_read_only_index_folder(graft, handbook_index) -> None:
 @pytest.mark.slow
 def test_the_tour_page(graft, tmp_path) -> None:
     (tmp_path / "tour").mkdir()
-    (tmp_path / "tour" / "index.html").write_text("of an earlier tour")
+    (tmp_path / "tour" / "index.html").write_text("<title>Graftwerk: the tour</title>")
     done = graft("tour", "--out", "tour", "--json")
     assert done.code == 0, done.err
     page = (tmp_path / "tour" / "index.html").read_text()

@@ -22,7 +22,7 @@ import numpy as np
 from graftwerk.library.index import Index
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.language.reader import load_reader
-from graftwerk.search.query import LARGEST_LOGIT, RERANKED
+from graftwerk.search.query import MAX_LOGIT, RERANKED
 from graftwerk.search.results import Hit
 
 from .fit_reading import HERE, SETS, add_sets, questions_of
@@ -50,7 +50,7 @@ class Ranked:
 
     def mixed(self, kind: str, weight: float) -> np.ndarray:
         logits = getattr(self, kind)
-        scores: np.ndarray = self.found + weight * np.clip(logits, -LARGEST_LOGIT, LARGEST_LOGIT)
+        scores: np.ndarray = self.found + weight * np.clip(logits, -MAX_LOGIT, MAX_LOGIT)
         return scores
 
 

@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant("headings merge", "search/chunking.py", "(first.heading, first.page) == (second.heading, second.page)", "first.page == second.page", "tests/unit/search/test_passages.py"),
     Mutant("ties go to the larger key", "search/query.py", "return sorted(scored, key=lambda item: (-item[1], item[0]))", "return sorted(scored, key=lambda item: (-item[1], -item[0]))", "tests/unit/search/test_fuse.py"),
     Mutant("the reader's word counts against", "search/query.py", "score=hit.score + READER_WEIGHT * logit", "score=hit.score - READER_WEIGHT * logit", "tests/unit/search/test_engine.py"),
-    Mutant("what was not read goes first", "search/query.py", "score=hit.score + least", "score=hit.score - least", "tests/unit/search/test_engine.py"),
+    Mutant("what was not read goes first", "search/query.py", "score=hit.score - READER_WEIGHT * MAX_LOGIT", "score=hit.score + READER_WEIGHT * MAX_LOGIT", "tests/unit/search/test_engine.py"),
     Mutant("few hits are read", "search/query.py", "count = max(k, RERANKED) if rerank else k", "count = k", "tests/unit/search/test_engine.py"),
     Mutant("decimal points do not count", "search/words.py", "\\u2014[-](?!\\d)", "\\u2014[-]", "tests/unit/search/test_copies.py"),
     Mutant("the current folder is replaced", "folders.py", 'current = folder.is_dir() and folder.samefile(".")', "current = False", FOLDERS),

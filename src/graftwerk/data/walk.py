@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .. import limits
 from ..errors import BadFile
 from ..results import Skipped
-from .documents.formats import SUFFIXES, suffix_of
+from .documents.formats import SUFFIXES, parser_of
 
 INDEX_FILE = "graft.sqlite"
 _UNREAD = (
@@ -95,7 +95,7 @@ class _Walk:
         if not stat.S_ISREG(state.st_mode):
             kind = _KINDS.get(stat.S_IFMT(state.st_mode), "something else")
             self._skip(path, f"It is {kind}, not a file.")
-        elif suffix_of(path) not in SUFFIXES:
+        elif not parser_of(path):
             self._skip(path, _UNREAD)
         else:
             real = self._real(path)

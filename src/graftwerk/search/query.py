@@ -67,7 +67,7 @@ DEPTH = 100  # hits of each mode that are fused
 # items: .949 with 16, .951 with 24, .953 with 32 and with 100 (hybrid; the full index .954)
 RESCORED = 16
 # hits that a reader puts in order, and the weight of its logit; see `python -m bench.rerank`
-RERANKED, READER_WEIGHT, LARGEST_LOGIT = 20, 0.3, 6.0
+RERANKED, READER_WEIGHT, MAX_LOGIT = 20, 0.3, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +173,12 @@ def _reader(query: str, mode: Mode, encoder: Encoder | None, *, is_image: bool) 
 def _reranked(reader: "Reader", query: str, hits: Sequence[Hit]) -> list[Hit]:
     """Add what is read in the first hits to their scores, and to those of others the least."""
     read = reader.read(query, [(hit.heading, hit.text) for hit in hits[:RERANKED]])
-    logits = np.clip([one.relevance for one in read], -LARGEST_LOGIT, LARGEST_LOGIT).tolist()
+    logits = np.clip([one.relevance for one in read], -MAX_LOGIT, MAX_LOGIT).tolist()
     first = [
         replace(hit, score=hit.score + READER_WEIGHT * logit, relevance=1 / (1 + exp(-logit)))
         for hit, logit in zip(hits, logits, strict=False)
     ]
-    least = -READER_WEIGHT * LARGEST_LOGIT
-    rest = [replace(hit, score=hit.score + least) for hit in hits[RERANKED:]]
+    rest = [replace(hit, score=hit.score - READER_WEIGHT * MAX_LOGIT) for hit in hits[RERANKED:]]
     return sorted(first, key=lambda hit: -hit.score) + rest
 
 

@@ -72,6 +72,16 @@ def test_a_new_index(docs, encoder):
     assert require_checksum(docs.parent / "index") == []
 
 
+def test_texts_that_usually_have_no_ending_are_read(tmp_path, encoder):
+    for name in ("README", "license", "Makefile", "reader"):
+        (tmp_path / name).write_text(f"The text of {name}.")
+    with Index(tmp_path / "index") as index:
+        change = index.add(tmp_path)
+        paths = {Path(hit.path).name for hit in index.search("The text", mode="text").hits}
+    assert paths == {"README", "license"} and change.added == 2
+    assert {Path(one.path).name for one in change.skipped} == {"Makefile", "reader"}
+
+
 def test_twice_changes_nothing(docs, encoder, monkeypatch):
     add(docs)
     folder = docs.parent / "index"

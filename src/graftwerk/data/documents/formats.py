@@ -39,6 +39,8 @@ _PARSERS = {
         "data.images:image_document",
     ),
 }
+# usual names of texts without an extension
+_PLAIN_NAMES = {"readme", "license", "licence", "copying", "notice", "authors", "changelog"}
 SUFFIXES = tuple(_PARSERS)  # in the order of messages: the usual ones of each kind first
 _NAME = re.compile(r"[a-zA-Z0-9_À-ɏ.~/\\:@+-]{1,255}")  # scripts without spaces are sentences
 _PATH = re.compile(r"[/\\]|\.[a-z][a-z0-9]{1,7}$", re.IGNORECASE)
@@ -48,6 +50,12 @@ IMAGES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:
 def suffix_of(path: str) -> str:
     """Return the extension of a file's name in lower case, with its dot."""
     return os.path.splitext(path)[1].lower()  # noqa: PTH122  the name may be any bytes
+
+
+def parser_of(path: str) -> str:
+    """Return module and function that read a file, by its name; empty if none does."""
+    name, suffix = os.path.basename(path).lower(), suffix_of(path)  # noqa: PTH119
+    return _PARSERS.get(".txt" if name in _PLAIN_NAMES else suffix, "")
 
 
 def is_image_path(path: str) -> bool:
@@ -85,12 +93,12 @@ def name_notes(value: str, *, any_word: bool) -> tuple[str, ...]:
 
 def needs_sandbox(path: str) -> bool:
     """Whether hostile content may break the parser; plain text parsers are safe."""
-    return not _PARSERS.get(suffix_of(path), "").startswith("data.documents.text:")
+    return not parser_of(path).startswith("data.documents.text:")
 
 
 def size_limit(path: str) -> int:
     """Return the maximum size in bytes for the extension of `path`; 0 if unknown."""
-    module = _PARSERS.get(suffix_of(path), "").partition(":")[0]
+    module = parser_of(path).partition(":")[0]
     others = {
         "data.documents.pdf": limits.PDF_FILE,
         "data.documents.office": limits.ZIP_UNPACKED,
@@ -113,7 +121,7 @@ def size_and_hash(path: str) -> tuple[int, str]:
 
 def is_table_path(path: str) -> bool:
     """Whether `path` has the extension of a table."""
-    return _PARSERS.get(suffix_of(path), "").startswith(_TABLES)
+    return parser_of(path).startswith(_TABLES)
 
 
 def options_for(path: str, reading: "Reading | None") -> tuple[Any, ...]:
@@ -122,7 +130,7 @@ def options_for(path: str, reading: "Reading | None") -> tuple[Any, ...]:
         return ()
     if is_table_path(path):
         return (reading,)
-    is_text = _PARSERS.get(suffix_of(path), "").startswith(_TEXTS)
+    is_text = parser_of(path).startswith(_TEXTS)
     return (reading.encoding,) if is_text and reading.encoding else ()
 
 
@@ -140,8 +148,8 @@ def parse(path: str, reading: "Reading | None" = None) -> Document:
         BadFile: it cannot be read as what its ending says.
         LimitExceeded: it is larger than a limit allows.
     """
-    known = _PARSERS.get(suffix_of(path))
-    if known is None:
+    known = parser_of(path)
+    if not known:
         name = os.path.basename(path)  # noqa: PTH119
         raise BadFile(f"{name!r} has no known ending.", f"Read are: {', '.join(SUFFIXES)}.")
     module, function = known.split(":")
